@@ -1,0 +1,27 @@
+/** Recent throughput of a pool in tokens: an exponentially weighted rate over `WINDOW_MS`, for rough estimates of waits only. */
+import type { Millis, Tokens } from "../model/units.ts";
+
+const WINDOW_MS: Millis = 10_000;
+
+export class Throughput {
+	#weighted = 0;
+	#at: Millis = 0;
+	#startedAt: Millis = Number.NaN;
+
+	record(tokens: Tokens, now: Millis): void {
+		if (Number.isNaN(this.#startedAt)) {
+			this.#startedAt = now;
+			this.#at = now;
+		}
+		this.#weighted = this.#weighted * Math.exp((this.#at - now) / WINDOW_MS) + tokens;
+		this.#at = now;
+	}
+
+	/** Tokens per second; 0 before anything was recorded. */
+	perSecond(now: Millis): number {
+		if (Number.isNaN(this.#startedAt)) return 0;
+		const decayed = this.#weighted * Math.exp((this.#at - now) / WINDOW_MS);
+		const covered = 1 - Math.exp((this.#startedAt - now) / WINDOW_MS);
+		return covered <= 0 ? 0 : (decayed / (WINDOW_MS * covered)) * 1000;
+	}
+}

@@ -1,0 +1,589 @@
+/**
+ * One pool: the state machine that moves requests waiting → running → ended, and the dispatch loop.
+ *
+ * The loop asks the scheduler for its pick and gives it room; when the pick does not fit, dispatch stops and the room that frees
+ * is held for it. Nothing here is a commitment: the pick is asked for again at every event. Passed over (never held for): paused
+ * queues, those at a rate ceiling, and those the prefill window keeps back; once the window has kept one back, no worse queue
+ * may slip through it. Where a scheduler ignores the order of queues, privileged ones may start ahead of their turn within the
+ * headroom, charged as usual.
+ */
+import { Endpoint } from "../capacity/endpoint.ts";
+import { PrefillWindow } from "../capacity/prefill-window.ts";
+import { type RateBucket, rateBucket } from "../capacity/rate-bucket.ts";
+import { Throughput } from "../capacity/throughput.ts";
+import { InvariantError } from "../model/invariant-error.ts";
+import type { QueueSettings } from "../model/policy.ts";
+import { type Cost, costOf, MILLIS_PER_SECOND, type Millis, type Tokens } from "../model/units.ts";
+import type { CapacitySettings, CoreSettings, PoolSettings } from "./core-settings.ts";
+import type { Reason } from "./decision.ts";
+import type { DecisionLog } from "./decision-log.ts";
+import type { FlowTree } from "./flow-tree.ts";
+import { chooseVictims } from "./preemption.ts";
+import { QueueSet } from "./queue-set.ts";
+import {
+	ABORTING,
+	FLAG_AHEAD,
+	FLAG_ANSWERED,
+	FLAG_BUFFERED,
+	FLAG_IN_WINDOW,
+	FLAG_MAY_UPGRADE,
+	FLAG_OBSERVED,
+	type RequestTable,
+	RUNNING,
+	WAITING,
+} from "./request-table.ts";
+import { createScheduler, type QueueView, type Scheduler } from "./scheduler.ts";
+import type { TimingWheel } from "./timing-wheel.ts";
+import { Upgrades } from "./upgrades.ts";
+
+/** Counters and limits of one queue. */
+export interface QueueState {
+	readonly settings: QueueSettings;
+	readonly root: number;
+	maxDepth: number;
+	timeoutMs: Millis;
+	paused: boolean;
+	inFlight: number;
+	inFlightTokens: Tokens;
+	/** Estimated tokens of what waits. */
+	waitingTokens: Tokens;
+	tokenRate: RateBucket | undefined;
+	requestRate: RateBucket | undefined;
+	enqueued: number;
+	dispatched: number;
+	timedOut: number;
+	dropped: number;
+	waitMsTotal: number;
+}
+
+/** Parts of the core that all pools share. */
+export interface Shared {
+	readonly settings: CoreSettings;
+	readonly requests: RequestTable;
+	readonly tree: FlowTree;
+	readonly wheel: TimingWheel;
+	readonly log: DecisionLog;
+	/** A request left its queue: counters above pools follow. */
+	leftQueue(row: number): void;
+}
+
+export class Pool implements QueueView {
+	readonly index: number;
+	readonly name: string;
+	readonly endpoints: readonly Endpoint[];
+	readonly queues: readonly QueueState[];
+	readonly active = new QueueSet();
+	readonly weights: Float64Array;
+	readonly window: PrefillWindow;
+	readonly scheduler: Scheduler;
+	readonly upgrades: Upgrades;
+	readonly throughput = new Throughput();
+	capacity: CapacitySettings;
+	/** When a rate ceiling opens again; the dispatch loop sets it. */
+	wakeAt: Millis = Number.POSITIVE_INFINITY;
+	/** Why the last dispatch loop stopped. */
+	blockedBy: Reason = "none";
+	preemptions = 0;
+
+	readonly #shared: Shared;
+	readonly #bestEffort = new QueueSet();
+	readonly #privileged: Uint8Array;
+	#tokenRate: RateBucket | undefined;
+	#requestRate: RateBucket | undefined;
+	#weightTotal = 0;
+	#now: Millis = 0;
+	#windowHeld = false;
+
+	constructor(index: number, settings: PoolSettings, shared: Shared) {
+		this.index = index;
+		this.name = settings.name;
+		this.#shared = shared;
+		this.capacity = settings.capacity;
+		this.endpoints = Array.from({ length: settings.endpoints }, () => new Endpoint());
+		this.window = new PrefillWindow(settings.capacity.maxPrefillTokens, settings.capacity.prefillWindowMs);
+		const { queues } = shared.settings;
+		this.weights = Float64Array.from(queues, (queue) => queue.weight);
+		this.#privileged = new Uint8Array(queues.length);
+		this.queues = queues.map((queue) => ({
+			settings: queue,
+			root: shared.tree.createRoot(),
+			maxDepth: queue.maxDepth,
+			timeoutMs: queue.timeoutMs,
+			paused: false,
+			inFlight: 0,
+			inFlightTokens: 0,
+			waitingTokens: 0,
+			tokenRate: rateBucket(queue.limitTps, settings.capacity.burstSeconds, 1, 0),
+			requestRate: rateBucket(queue.limitRps, settings.capacity.burstSeconds, 1, 0),
+			enqueued: 0,
+			dispatched: 0,
+			timedOut: 0,
+			dropped: 0,
+			waitMsTotal: 0,
+		}));
+		this.upgrades = new Upgrades(queues.length);
+		this.scheduler = createScheduler(shared.settings.scheduler, this, shared.settings);
+		this.configure(settings.capacity, 0);
+	}
+
+	get count(): number {
+		return this.queues.length;
+	}
+
+	get isUp(): boolean {
+		for (const endpoint of this.endpoints) if (endpoint.up) return true;
+		return false;
+	}
+
+	configure(capacity: CapacitySettings, now: Millis): void {
+		this.capacity = capacity;
+		this.window.configure(capacity.maxPrefillTokens, capacity.prefillWindowMs);
+		for (const endpoint of this.endpoints) {
+			endpoint.configure(capacity.maxConcurrent, capacity.maxInflightTokens, capacity.headroom);
+		}
+		this.#privileged.fill(0);
+		for (const queue of capacity.headroomFor) if (queue < this.count) this.#privileged[queue] = 1;
+		this.#tokenRate = rateBucket(capacity.maxTokensPerSec, capacity.burstSeconds, 1, now);
+		this.#requestRate = rateBucket(capacity.maxRps, capacity.burstSeconds, 1, now);
+		this.weightsChanged();
+	}
+
+	weightsChanged(): void {
+		this.#weightTotal = this.weights.reduce((sum, weight) => sum + weight, 0);
+	}
+
+	/** Whether a request could ever run here. */
+	couldRun(sequences: number, tokens: Tokens): boolean {
+		return sequences <= this.capacity.maxConcurrent && tokens <= this.capacity.maxInflightTokens;
+	}
+
+	/** Changes the ceilings of a queue; absent keeps them. */
+	limitQueue(state: QueueState, change: { limitTps?: number; limitRps?: number }, now: Millis): void {
+		const { burstSeconds } = this.capacity;
+		if (change.limitTps !== undefined) state.tokenRate = rateBucket(change.limitTps, burstSeconds, 1, now);
+		if (change.limitRps !== undefined) state.requestRate = rateBucket(change.limitRps, burstSeconds, 1, now);
+	}
+
+	/** Whether a queue's own ceilings have room at `now`. */
+	rateOpen(queue: number, now: Millis): boolean {
+		this.#now = now;
+		return this.hasRate(queue);
+	}
+
+	/** Roughly when a request of `tokens` joining `queue` now would start, from now: what waits before it over recent throughput. */
+	estimatedStartMs(queue: number, tokens: Tokens, now: Millis): Millis {
+		let before = 0;
+		for (let at = 0; at <= queue; at++) before += this.queues[at]!.waitingTokens;
+		const room = this.endpoints.some((endpoint) => endpoint.up && endpoint.fitsOrdinary(1, tokens));
+		if (before === 0 && room) return 0;
+		const perSecond = this.throughput.perSecond(now);
+		return perSecond === 0 ? 0 : ((before + tokens) / perSecond) * MILLIS_PER_SECOND;
+	}
+
+	// --- the scheduler's view of the queues
+
+	waiting(queue: number): number {
+		return this.#shared.tree.waiting(this.queues[queue]!.root);
+	}
+
+	ready(queue: number): boolean {
+		return this.hasRate(queue) && this.open(queue);
+	}
+
+	hasRate(queue: number): boolean {
+		const { tokenRate, requestRate } = this.queues[queue]!;
+		return this.#rateReady(tokenRate) && this.#rateReady(requestRate);
+	}
+
+	open(queue: number): boolean {
+		if (this.#privileged[queue] === 1) return true;
+		if (this.#windowHeld) return false;
+		const prompt = this.#shared.requests.prompt[this.#head(queue)]!;
+		const window = this.window.tokens;
+		for (const endpoint of this.endpoints) if (endpoint.up && endpoint.windowOpen(prompt, window)) return true;
+		this.#windowHeld = true;
+		return false;
+	}
+
+	headCost(queue: number): Cost {
+		return this.#costOf(this.#head(queue));
+	}
+
+	headMayUpgrade(queue: number): boolean {
+		return (this.#shared.requests.flags[this.#head(queue)]! & FLAG_MAY_UPGRADE) !== 0;
+	}
+
+	shareInFlight(queue: number): number {
+		const state = this.queues[queue]!;
+		const endpoints = this.endpoints.length;
+		return Math.max(
+			state.inFlight / (this.capacity.maxConcurrent * endpoints),
+			state.inFlightTokens / (this.capacity.maxInflightTokens * endpoints),
+		);
+	}
+
+	floor(queue: number): number {
+		const { reservedTps } = this.queues[queue]!.settings;
+		if (reservedTps !== undefined && Number.isFinite(this.capacity.maxTokensPerSec)) {
+			return reservedTps / this.capacity.maxTokensPerSec;
+		}
+		return this.weights[queue]! / this.#weightTotal;
+	}
+
+	upgradedIn(lender: number): number {
+		return this.upgrades.count(lender);
+	}
+
+	// --- movements of one request
+
+	/** A row begins to wait, at the tail of its flow or (taken back) at its head. */
+	enqueue(row: number, first: boolean): void {
+		const { requests, tree } = this.#shared;
+		requests.state[row] = WAITING;
+		this.queues[requests.queue[row]!]!.waitingTokens += requests.charge(row);
+		if (first) tree.enqueueFirst(requests.leaf[row]!, row);
+		else tree.enqueue(requests.leaf[row]!, row);
+		this.refreshActive(requests.queue[row]!);
+	}
+
+	/** Takes a waiting row out of its queue without serving it. */
+	leave(row: number): void {
+		const { requests, tree, wheel } = this.#shared;
+		wheel.cancel(row);
+		tree.remove(requests.leaf[row]!, row);
+		this.queues[requests.queue[row]!]!.waitingTokens -= requests.charge(row);
+		this.refreshActive(requests.queue[row]!);
+		this.#shared.leftQueue(row);
+	}
+
+	/** Tokens came for a running row; beyond its estimate they are charged as they come. */
+	produced(row: number, tokens: Tokens, now: Millis): void {
+		const { requests } = this.#shared;
+		if ((requests.flags[row]! & FLAG_ANSWERED) === 0) {
+			requests.flags[row]! |= FLAG_ANSWERED;
+			this.window.learn(requests.prompt[row]!, now - requests.since[row]!);
+			this.leaveWindow(row);
+		}
+		const before = requests.charge(row);
+		const produced = requests.produced[row]! + tokens;
+		requests.produced[row] = produced;
+		const more = requests.charge(row) - before;
+		if (more > 0) {
+			this.#endpointOf(row).tokens += more;
+			if ((requests.flags[row]! & FLAG_AHEAD) !== 0) this.#endpointOf(row).aheadTokens += more;
+			this.queues[requests.queue[row]!]!.inFlightTokens += more;
+			this.#chargeMore(row, more * this.#shared.settings.cost.completionWeight, more, now);
+		}
+	}
+
+	/** A running row ended upstream: gives its space back and charges the difference to what was used. */
+	settle(row: number, prompt: Tokens, completion: Tokens, cached: Tokens, now: Millis): void {
+		const { requests, settings, tree } = this.#shared;
+		const chargedTokens = requests.charge(row);
+		const chargedCost = this.#chargedCost(row, chargedTokens);
+		this.#giveBack(row);
+		this.#chargeMore(
+			row,
+			costOf(settings.cost, prompt, completion, cached) - chargedCost,
+			prompt + completion - chargedTokens,
+			now,
+		);
+		tree.release(requests.leaf[row]!);
+		this.throughput.record(prompt + completion, now);
+	}
+
+	/** A running row goes back to wait at the head of its flow; nothing of its run is charged. */
+	takeBack(row: number, now: Millis): void {
+		const { requests, tree } = this.#shared;
+		const chargedTokens = requests.charge(row);
+		const chargedCost = this.#chargedCost(row, chargedTokens);
+		this.#giveBack(row);
+		this.#chargeMore(row, -chargedCost, -chargedTokens, now);
+		this.queues[requests.payer[row]!]!.requestRate?.debit(-1, now);
+		this.#requestRate?.debit(-1, now);
+		requests.produced[row] = 0;
+		requests.flags[row]! &= FLAG_MAY_UPGRADE | FLAG_OBSERVED | FLAG_BUFFERED;
+		requests.endpoint[row] = -1;
+		requests.payer[row] = requests.queue[row]!;
+		// Waits again before its run is released: a flow with nothing waiting or running could be dropped.
+		this.enqueue(row, true);
+		tree.release(requests.leaf[row]!);
+	}
+
+	/** Upgraded rows that ran too long, or that the lender's own traffic needs gone, go on at their own bucket's cost. */
+	recharge(row: number, now: Millis): void {
+		const { requests } = this.#shared;
+		const lender = this.queues[requests.payer[row]!]!;
+		const own = this.queues[requests.queue[row]!]!;
+		const unspent = Math.max(0, requests.completion[row]! - requests.produced[row]!);
+		lender.tokenRate?.debit(-unspent, now);
+		own.tokenRate?.debit(unspent, now);
+		lender.requestRate?.debit(-1, now);
+		own.requestRate?.debit(1, now);
+		this.upgrades.remove(requests.payer[row]!);
+		requests.payer[row] = requests.queue[row]!;
+	}
+
+	leaveWindow(row: number): void {
+		const { requests, wheel } = this.#shared;
+		if ((requests.flags[row]! & FLAG_IN_WINDOW) === 0) return;
+		requests.flags[row]! &= ~FLAG_IN_WINDOW;
+		this.#endpointOf(row).prefillTokens -= requests.prompt[row]!;
+		if (requests.state[row] !== WAITING) wheel.cancel(row);
+	}
+
+	refreshActive(queue: number): void {
+		const state = this.queues[queue]!;
+		const set = state.settings.bestEffort === true ? this.#bestEffort : this.active;
+		if (this.waiting(queue) > 0 && !state.paused) set.add(queue);
+		else set.delete(queue);
+	}
+
+	// --- the dispatch loop
+
+	dispatchAll(now: Millis): void {
+		this.#now = now;
+		this.wakeAt = Number.POSITIVE_INFINITY;
+		this.#windowHeld = false;
+		for (;;) {
+			if (!this.isUp) {
+				this.blockedBy = "unavailable";
+				return;
+			}
+			if (!this.#rateReady(this.#tokenRate) || !this.#rateReady(this.#requestRate)) {
+				this.blockedBy = "rate";
+				return;
+			}
+			let queue = this.scheduler.pick();
+			let payer = this.scheduler.payer ?? queue;
+			if (queue < 0) {
+				queue = this.#pickBestEffort();
+				payer = queue;
+				if (queue < 0) {
+					this.blockedBy = this.#windowHeld ? "window" : this.wakeAt < Number.POSITIVE_INFINITY ? "rate" : "none";
+					return;
+				}
+			}
+			const row = this.#head(queue);
+			const endpoint = this.#endpointFor(row, queue);
+			if (endpoint >= 0) {
+				this.#dispatch(row, queue, payer, endpoint, false);
+			} else if (this.#privileged[queue] === 1 || !this.scheduler.ignoresOrder || !this.#dispatchAhead()) {
+				this.blockedBy = "space";
+				this.#preemptFor(row, queue);
+				return;
+			}
+		}
+	}
+
+	#pickBestEffort(): number {
+		for (let queue = this.#bestEffort.next(0); queue >= 0; queue = this.#bestEffort.next(queue + 1)) {
+			if (this.open(queue)) return queue;
+		}
+		return -1;
+	}
+
+	/** Starts the best privileged request that fits in the headroom, ahead of its turn. */
+	#dispatchAhead(): boolean {
+		const { requests } = this.#shared;
+		for (let queue = this.active.next(0); queue >= 0; queue = this.active.next(queue + 1)) {
+			if (this.#privileged[queue] === 0 || !this.ready(queue)) continue;
+			const row = this.#head(queue);
+			for (let at = 0; at < this.endpoints.length; at++) {
+				const endpoint = this.endpoints[at]!;
+				if (endpoint.up && endpoint.fitsAhead(requests.sequences[row]!, requests.charge(row))) {
+					this.#dispatch(row, queue, queue, at, true);
+					return true;
+				}
+			}
+		}
+		return false;
+	}
+
+	/**
+	 * The least loaded endpoint with room, or -1. All load is known exactly here, so looking at every endpoint beats two random
+	 * ones; a preferred endpoint (affinity) wins while its load is within 1.3 of the least.
+	 */
+	#endpointFor(row: number, queue: number): number {
+		const { requests } = this.#shared;
+		const sequences = requests.sequences[row]!;
+		const tokens = requests.charge(row);
+		const privileged = this.#privileged[queue] === 1;
+		const preferred = requests.endpoint[row]!;
+		let best = -1;
+		let preferredFits = false;
+		for (let at = 0; at < this.endpoints.length; at++) {
+			const endpoint = this.endpoints[at]!;
+			if (!endpoint.up) continue;
+			if (privileged) {
+				if (!endpoint.fitsPrivileged(sequences, tokens)) continue;
+			} else if (
+				!endpoint.fitsOrdinary(sequences, tokens) ||
+				!endpoint.windowOpen(requests.prompt[row]!, this.window.tokens)
+			) {
+				continue;
+			}
+			if (at === preferred) preferredFits = true;
+			if (best < 0 || endpoint.tokens < this.endpoints[best]!.tokens) best = at;
+		}
+		if (preferredFits && this.endpoints[preferred]!.tokens <= 1.3 * this.endpoints[best]!.tokens) return preferred;
+		return best;
+	}
+
+	#dispatch(row: number, queue: number, payer: number, at: number, ahead: boolean): void {
+		const { requests, tree, wheel, log, settings } = this.#shared;
+		const now = this.#now;
+		const endpoint = this.endpoints[at]!;
+		const state = this.queues[queue]!;
+		const tokens = requests.charge(row);
+		const sequences = requests.sequences[row]!;
+		const cost = this.#costOf(row);
+		wheel.cancel(row);
+		tree.dispatch(requests.leaf[row]!, row, cost, requests.weight[row]!);
+		this.#shared.leftQueue(row);
+		requests.state[row] = RUNNING;
+		requests.since[row] = now;
+		requests.endpoint[row] = at;
+		requests.payer[row] = payer;
+		endpoint.sequences += sequences;
+		endpoint.tokens += tokens;
+		if (ahead) {
+			endpoint.aheadSequences += sequences;
+			endpoint.aheadTokens += tokens;
+			requests.flags[row]! |= FLAG_AHEAD;
+		}
+		this.#link(row, endpoint);
+		state.waitingTokens -= tokens;
+		state.inFlight += sequences;
+		state.inFlightTokens += tokens;
+		state.dispatched++;
+		const waitMs = now - requests.arrival[row]!;
+		state.waitMsTotal += waitMs;
+		if (this.#privileged[queue] === 0) {
+			endpoint.prefillTokens += requests.prompt[row]!;
+			requests.flags[row]! |= FLAG_IN_WINDOW;
+		}
+		if (payer !== queue) this.upgrades.add(payer, requests.ticketOf(row), queue);
+		if ((requests.flags[row]! & FLAG_OBSERVED) === 0 && (requests.flags[row]! & FLAG_IN_WINDOW) !== 0) {
+			wheel.set(row, now + this.window.expectedMs(requests.prompt[row]!), now);
+		} else if (payer !== queue) {
+			wheel.set(row, now + settings.upgrades.maxTimeMs, now);
+		}
+		const paying = this.queues[payer]!;
+		paying.tokenRate?.debit(tokens, now);
+		paying.requestRate?.debit(1, now);
+		this.#tokenRate?.debit(tokens, now);
+		this.#requestRate?.debit(1, now);
+		this.refreshActive(queue);
+		this.scheduler.charge(queue, cost, true);
+		log.push("dispatch", requests.ticketOf(row), this.index, queue, payer, at, "none", waitMs);
+	}
+
+	#preemptFor(row: number, queue: number): void {
+		const { settings, requests, log } = this.#shared;
+		const preemption = settings.preemption;
+		if (preemption === undefined || queue > preemption.preemptorMax) return;
+		const victims = chooseVictims(this.endpoints, requests, preemption, row, this.#now);
+		for (const victim of victims) {
+			requests.state[victim] = ABORTING;
+			const endpoint = this.#endpointOf(victim);
+			endpoint.freeingSequences += requests.sequences[victim]!;
+			endpoint.freeingTokens += requests.charge(victim);
+			this.preemptions++;
+			log.push(
+				"preempt",
+				requests.ticketOf(victim),
+				this.index,
+				requests.queue[victim]!,
+				queue,
+				requests.endpoint[victim]!,
+				"preemption",
+				0,
+			);
+		}
+	}
+
+	// --- arithmetic
+
+	#head(queue: number): number {
+		const row = this.#shared.tree.peek(this.queues[queue]!.root);
+		if (row < 0) throw new InvariantError(`queue ${queue} is active and empty`);
+		return row;
+	}
+
+	#costOf(row: number): Cost {
+		const { requests, settings } = this.#shared;
+		return costOf(settings.cost, requests.prompt[row]!, requests.completion[row]!, requests.cached[row]!);
+	}
+
+	/** What a running row has been charged so far. */
+	#chargedCost(row: number, chargedTokens: Tokens): Cost {
+		const { requests, settings } = this.#shared;
+		const prompt = requests.prompt[row]!;
+		return costOf(settings.cost, prompt, chargedTokens - prompt, requests.cached[row]!);
+	}
+
+	#chargeMore(row: number, cost: Cost, tokens: Tokens, now: Millis): void {
+		const { requests, tree } = this.#shared;
+		if (cost !== 0) {
+			tree.adjust(requests.leaf[row]!, cost, requests.weight[row]!);
+			this.scheduler.charge(requests.queue[row]!, cost, false);
+		}
+		if (tokens !== 0) {
+			this.queues[requests.payer[row]!]!.tokenRate?.debit(tokens, now);
+			this.#tokenRate?.debit(tokens, now);
+		}
+	}
+
+	#giveBack(row: number): void {
+		const { requests, wheel } = this.#shared;
+		wheel.cancel(row);
+		this.leaveWindow(row);
+		const endpoint = this.#endpointOf(row);
+		const tokens = requests.charge(row);
+		const sequences = requests.sequences[row]!;
+		endpoint.sequences -= sequences;
+		endpoint.tokens -= tokens;
+		if ((requests.flags[row]! & FLAG_AHEAD) !== 0) {
+			endpoint.aheadSequences -= sequences;
+			endpoint.aheadTokens -= tokens;
+		}
+		if (requests.state[row] === ABORTING) {
+			endpoint.freeingSequences -= sequences;
+			endpoint.freeingTokens -= tokens;
+		}
+		this.#unlink(row, endpoint);
+		const state = this.queues[requests.queue[row]!]!;
+		state.inFlight -= sequences;
+		state.inFlightTokens -= tokens;
+		if (requests.payer[row] !== requests.queue[row]) this.upgrades.remove(requests.payer[row]!);
+	}
+
+	#endpointOf(row: number): Endpoint {
+		return this.endpoints[this.#shared.requests.endpoint[row]!]!;
+	}
+
+	#rateReady(bucket: RateBucket | undefined): boolean {
+		if (bucket === undefined || bucket.isReady(this.#now)) return true;
+		const at = bucket.readyAt(this.#now);
+		if (at < this.wakeAt) this.wakeAt = at;
+		return false;
+	}
+
+	// Running rows of an endpoint: a list through `next` and `previous`, which only waiting rows use otherwise.
+
+	#link(row: number, endpoint: Endpoint): void {
+		const { next, previous } = this.#shared.requests;
+		next[row] = endpoint.runningHead;
+		previous[row] = -1;
+		if (endpoint.runningHead >= 0) previous[endpoint.runningHead] = row;
+		endpoint.runningHead = row;
+	}
+
+	#unlink(row: number, endpoint: Endpoint): void {
+		const { next, previous } = this.#shared.requests;
+		if (previous[row]! >= 0) next[previous[row]!] = next[row]!;
+		else endpoint.runningHead = next[row]!;
+		if (next[row]! >= 0) previous[next[row]!] = previous[row]!;
+	}
+}

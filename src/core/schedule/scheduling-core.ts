@@ -1,0 +1,469 @@
+/**
+ * The scheduling core: events in, decisions out. One core owns all pools of a process.
+ *
+ * Pure: no I/O, clock, timer, promise, randomness. `now` is an argument and never decreases. After every event the caller drains
+ * `next()` and arms one timer for `nextWakeAt()`. What it decides, in this order: which queue (the scheduler), which flow inside
+ * it (the flow tree), whether it fits and where (endpoints). See docs/decisions/0002-capacity.md for what capacity is.
+ *
+ * @example
+ * ```ts
+ * const core = new SchedulingCore(coreSettings({ queues: priorityQueues({ levels: 5, defaultPriority: 4 }) }));
+ * const ticket = core.submit(submitRequest({ flow: flowPath(["acme"]), promptTokens: 100, completionTokens: 50 }), 0);
+ * for (let decision = core.next(); decision !== undefined; decision = core.next()) console.log(decision.kind); // dispatch
+ * core.finish(ticket, { promptTokens: 100, completionTokens: 42, cachedTokens: 0 }, 10);
+ * ```
+ */
+import { InvariantError } from "../model/invariant-error.ts";
+import type { Millis, Tokens } from "../model/units.ts";
+import { Admission } from "./admission.ts";
+import type { CapacitySettings, CoreSettings } from "./core-settings.ts";
+import type { Decision, Reason, Ticket } from "./decision.ts";
+import { DecisionLog } from "./decision-log.ts";
+import { FlowTree } from "./flow-tree.ts";
+import { Pool, type QueueState } from "./pool.ts";
+import {
+	ABORTING,
+	FLAG_BUFFERED,
+	FLAG_IN_WINDOW,
+	FLAG_MAY_UPGRADE,
+	FLAG_OBSERVED,
+	RequestTable,
+	RUNNING,
+	WAITING,
+} from "./request-table.ts";
+import type { SubmitRequest } from "./submit-request.ts";
+import { TimingWheel } from "./timing-wheel.ts";
+
+/** Token counts of a request that ended. */
+export interface FinalUsage {
+	readonly promptTokens: Tokens;
+	readonly completionTokens: Tokens;
+	readonly cachedTokens: Tokens;
+}
+
+/** What may be changed of a queue while requests wait. Absent keeps the value. */
+export interface QueueChange {
+	readonly maxDepth?: number;
+	readonly timeoutMs?: Millis;
+	readonly weight?: number;
+	readonly limitTps?: number;
+	readonly limitRps?: number;
+}
+
+export class SchedulingCore {
+	readonly settings: CoreSettings;
+	readonly pools: readonly Pool[];
+	readonly #requests = new RequestTable();
+	readonly #tree = new FlowTree(this.#requests);
+	readonly #wheel = new TimingWheel(this.#requests);
+	readonly #log = new DecisionLog();
+	readonly #admission: Admission;
+	#now: Millis = 0;
+
+	constructor(settings: CoreSettings) {
+		this.settings = settings;
+		const admission = new Admission(settings, this.#requests, this.#tree);
+		this.#admission = admission;
+		const shared = {
+			settings,
+			requests: this.#requests,
+			tree: this.#tree,
+			wheel: this.#wheel,
+			log: this.#log,
+			leftQueue: (row: number) => admission.left(row),
+		};
+		this.pools = settings.pools.map((pool, index) => new Pool(index, pool, shared));
+		admission.pools = this.pools;
+	}
+
+	// --- events of requests
+
+	/** Takes a request in. Its ticket's own decision (`dispatch`, `wait` or `shed`) is among those that `next` then gives. */
+	submit(request: SubmitRequest, now: Millis): Ticket {
+		this.#tick(now);
+		const requests = this.#requests;
+		const pool = this.#poolFor(request);
+		const queue = pool.queues[request.queue];
+		if (queue === undefined) throw new InvariantError(`no queue ${request.queue}: there are ${pool.count}`);
+		const row = requests.allocate();
+		requests.state[row] = WAITING;
+		requests.pool[row] = pool.index;
+		requests.queue[row] = request.queue;
+		requests.payer[row] = request.queue;
+		requests.rule[row] = request.rule;
+		requests.sequences[row] = request.sequences;
+		requests.prompt[row] = request.promptTokens;
+		requests.cached[row] = request.cachedTokens;
+		requests.completion[row] = request.completionTokens;
+		requests.bodyBytes[row] = request.bodyBytes;
+		requests.weight[row] = request.weight;
+		requests.arrival[row] = now;
+		requests.endpoint[row] = request.affinityEndpoint;
+		requests.flags[row] =
+			(request.mayUpgrade ? FLAG_MAY_UPGRADE : 0) |
+			(request.observed ? FLAG_OBSERVED : 0) |
+			(request.buffered ? FLAG_BUFFERED : 0);
+		if (request.pools.length > 1) requests.alternatives.set(row, request.pools);
+		const ticket = requests.ticketOf(row);
+		const tokens = request.promptTokens + request.completionTokens;
+		if (!pool.couldRun(request.sequences, tokens)) {
+			this.#refuse(row, "exceeds_capacity");
+			return ticket;
+		}
+		if (request.startWithinMs !== Number.POSITIVE_INFINITY) {
+			const expected = this.estimatedStartMs(pool.index, request.queue, tokens);
+			if (expected > request.startWithinMs) {
+				this.#refuse(row, "deadline_unmeetable");
+				return ticket;
+			}
+		}
+		requests.leaf[row] = this.#tree.leaf(queue.root, request.flow);
+		pool.enqueue(row, false);
+		queue.enqueued++;
+		const victim = this.#admission.joined(row);
+		if (victim >= 0) {
+			const own = victim === row;
+			this.#end(victim, own ? "shed" : "evict", own ? "queue_full" : "displaced");
+			if (own) return ticket;
+		}
+		if (request.timeoutMs !== Number.POSITIVE_INFINITY) this.#wheel.set(row, now + request.timeoutMs, now);
+		this.#softPreempt(pool, request.queue, now);
+		pool.dispatchAll(now);
+		if (requests.state[row] === WAITING) {
+			const reason = queue.paused ? "paused" : pool.blockedBy === "none" ? "behind" : pool.blockedBy;
+			this.#log.push("wait", ticket, pool.index, request.queue, request.queue, -1, reason, 0);
+		}
+		return ticket;
+	}
+
+	/** `tokens` more were produced for a running request; the first call is its first token. */
+	produced(ticket: Ticket, tokens: Tokens, now: Millis): void {
+		const row = this.#rowIn(ticket, "produced");
+		this.#tick(now);
+		const pool = this.pools[this.#requests.pool[row]!]!;
+		const leavesWindow = (this.#requests.flags[row]! & FLAG_IN_WINDOW) !== 0;
+		pool.produced(row, tokens, now);
+		if (leavesWindow && pool.blockedBy === "window") pool.dispatchAll(now);
+	}
+
+	/** A running request ended upstream, well or not, having used `usage`. */
+	finish(ticket: Ticket, usage: FinalUsage, now: Millis): void {
+		const row = this.#rowIn(ticket, "finish");
+		this.#tick(now);
+		const pool = this.pools[this.#requests.pool[row]!]!;
+		pool.settle(row, usage.promptTokens, usage.completionTokens, usage.cachedTokens, now);
+		this.#requests.free(row);
+		pool.dispatchAll(now);
+	}
+
+	/**
+	 * The client is gone. A waiting request leaves its queue; a running one is settled with what it has produced, so call this
+	 * for it only when its upstream no longer works on it.
+	 */
+	cancel(ticket: Ticket, now: Millis): void {
+		const row = this.#requests.rowOf(ticket);
+		if (row < 0) throw new InvariantError(`cannot cancel ticket ${ticket}: it is over`);
+		this.#tick(now);
+		const requests = this.#requests;
+		const pool = this.pools[requests.pool[row]!]!;
+		if (requests.state[row] === WAITING) pool.leave(row);
+		else pool.settle(row, requests.prompt[row]!, requests.produced[row]!, requests.cached[row]!, now);
+		requests.free(row);
+		pool.dispatchAll(now);
+	}
+
+	/** A dispatch came to nothing before its client saw anything: it goes back to the head of its flow, uncharged. */
+	takeBack(ticket: Ticket, now: Millis): void {
+		const row = this.#rowIn(ticket, "take back");
+		this.#tick(now);
+		const pool = this.pools[this.#requests.pool[row]!]!;
+		this.#requeue(row, pool, "retry", now);
+		pool.dispatchAll(now);
+	}
+
+	/**
+	 * A `preempt` was carried out. Without `delivered` the client saw nothing: the request waits again, or is evicted when it was
+	 * taken back too often. With it, the stream was cut and is settled with what it delivered.
+	 */
+	aborted(ticket: Ticket, now: Millis, delivered?: FinalUsage): void {
+		const row = this.#rowIn(ticket, "end the abort of");
+		this.#tick(now);
+		const pool = this.pools[this.#requests.pool[row]!]!;
+		if (delivered === undefined) {
+			this.#requests.requeues[row] = this.#requests.requeues[row]! + 1;
+			this.#requeue(row, pool, "preemption", now);
+		} else {
+			pool.settle(row, delivered.promptTokens, delivered.completionTokens, delivered.cachedTokens, now);
+			this.#requests.free(row);
+		}
+		pool.dispatchAll(now);
+	}
+
+	// --- time
+
+	/** Expires what is due and dispatches what a rate ceiling had kept back. */
+	advance(now: Millis): void {
+		this.#tick(now);
+		for (let row = this.#wheel.expire(now); row >= 0; row = this.#wheel.expire(now)) this.#timer(row, now);
+		for (const pool of this.pools) if (pool.wakeAt <= now) pool.dispatchAll(now);
+	}
+
+	/** When `advance` next has something to do; `Infinity` when nothing is due. */
+	nextWakeAt(): Millis {
+		let at = this.#wheel.nextAt();
+		for (const pool of this.pools) if (pool.wakeAt < at) at = pool.wakeAt;
+		return at;
+	}
+
+	/** The next decision, or undefined. The object is reused. */
+	next(): Decision | undefined {
+		return this.#log.next();
+	}
+
+	// --- operation
+
+	pause(pool: number, queue: number): void {
+		this.#queue(pool, queue).paused = true;
+		this.pools[pool]!.refreshActive(queue);
+	}
+
+	resume(pool: number, queue: number, now: Millis): void {
+		this.#tick(now);
+		this.#queue(pool, queue).paused = false;
+		this.pools[pool]!.refreshActive(queue);
+		this.pools[pool]!.dispatchAll(now);
+	}
+
+	/** Evicts everything that waits in a queue; returns how many. */
+	clear(pool: number, queue: number, now: Millis): number {
+		this.#tick(now);
+		const { root } = this.#queue(pool, queue);
+		let count = 0;
+		for (let row = this.#tree.peek(root); row >= 0; row = this.#tree.peek(root)) {
+			this.#end(row, "evict", "queue_cleared");
+			count++;
+		}
+		this.pools[pool]!.dispatchAll(now);
+		return count;
+	}
+
+	/** Changes a queue with requests waiting; a new timeout is for requests that come after. */
+	configureQueue(pool: number, queue: number, change: QueueChange, now: Millis): void {
+		this.#tick(now);
+		const state = this.#queue(pool, queue);
+		const target = this.pools[pool]!;
+		if (change.maxDepth !== undefined) state.maxDepth = change.maxDepth;
+		if (change.timeoutMs !== undefined) state.timeoutMs = change.timeoutMs;
+		if (change.weight !== undefined) {
+			target.weights[queue] = change.weight;
+			target.weightsChanged();
+		}
+		target.limitQueue(state, change, now);
+		target.dispatchAll(now);
+	}
+
+	configureCapacity(pool: number, change: Partial<CapacitySettings>, now: Millis): void {
+		this.#tick(now);
+		const target = this.pools[pool]!;
+		target.configure({ ...target.capacity, ...change }, now);
+		target.dispatchAll(now);
+	}
+
+	endpointUp(pool: number, endpoint: number, now: Millis): void {
+		this.#tick(now);
+		this.pools[pool]!.endpoints[endpoint]!.up = true;
+		this.pools[pool]!.dispatchAll(now);
+	}
+
+	/** An endpoint no longer takes requests. When its pool has none left, waiting requests move on to their next healthy pool. */
+	endpointDown(pool: number, endpoint: number, now: Millis): void {
+		this.#tick(now);
+		const from = this.pools[pool]!;
+		from.endpoints[endpoint]!.up = false;
+		if (!from.isUp) this.#failOver(from, now);
+	}
+
+	// --- looking in
+
+	/** Requests that wait, in all pools. */
+	get waitingCount(): number {
+		return this.#admission.waiting;
+	}
+
+	/** Requests alive: waiting and running. */
+	get requestCount(): number {
+		return this.#requests.used;
+	}
+
+	/** Nodes of the flow tree: grows with flows that wait, run or owe, not with flows ever seen. */
+	get flowNodeCount(): number {
+		return this.#tree.nodeCount;
+	}
+
+	/** Exact count of heap moves so far, for tests of growth. */
+	get heapMoves(): number {
+		return this.#tree.heapMoves;
+	}
+
+	isWaiting(ticket: Ticket): boolean {
+		const row = this.#requests.rowOf(ticket);
+		return row >= 0 && this.#requests.state[row] === WAITING;
+	}
+
+	/** A rough time until a request of `tokens` joining now would start: what waits before it over the pool's recent rate. */
+	estimatedStartMs(pool: number, queue: number, tokens: Tokens): Millis {
+		return this.pools[pool]!.estimatedStartMs(queue, tokens, this.#now);
+	}
+
+	// --- inside
+
+	#tick(now: Millis): void {
+		if (now < this.#now) throw new InvariantError(`time went back from ${this.#now} to ${now}`);
+		this.#now = now;
+	}
+
+	#rowIn(ticket: Ticket, action: string): number {
+		const row = this.#requests.rowOf(ticket);
+		const state = row < 0 ? -1 : this.#requests.state[row]!;
+		if (state !== RUNNING && state !== ABORTING) {
+			throw new InvariantError(`cannot ${action} ticket ${ticket}: it is ${state === WAITING ? "waiting" : "over"}`);
+		}
+		return row;
+	}
+
+	#queue(pool: number, queue: number): QueueState {
+		const state = this.pools[pool]?.queues[queue];
+		if (state === undefined) throw new InvariantError(`no queue ${queue} in pool ${pool}`);
+		return state;
+	}
+
+	/** The first healthy pool that could ever run it; the first at all when none is healthy. */
+	#poolFor(request: SubmitRequest): Pool {
+		const tokens = request.promptTokens + request.completionTokens;
+		for (const index of request.pools) {
+			const pool = this.pools[index]!;
+			if (pool.isUp && pool.couldRun(request.sequences, tokens)) return pool;
+		}
+		return this.pools[request.pools[0]!]!;
+	}
+
+	/** Ends a request that never got a leaf. */
+	#refuse(row: number, reason: Reason): void {
+		const requests = this.#requests;
+		const queue = requests.queue[row]!;
+		this.pools[requests.pool[row]!]!.queues[queue]!.dropped++;
+		this.#log.push("shed", requests.ticketOf(row), requests.pool[row]!, queue, queue, -1, reason, 0);
+		requests.free(row);
+	}
+
+	/** Ends a waiting request. */
+	#end(row: number, kind: "shed" | "evict", reason: Reason): void {
+		const requests = this.#requests;
+		const pool = this.pools[requests.pool[row]!]!;
+		const queue = requests.queue[row]!;
+		pool.leave(row);
+		if (reason === "queue_timeout") pool.queues[queue]!.timedOut++;
+		else pool.queues[queue]!.dropped++;
+		const waitMs = this.#now - requests.arrival[row]!;
+		this.#log.push(kind, requests.ticketOf(row), pool.index, queue, queue, -1, reason, waitMs);
+		requests.free(row);
+	}
+
+	#requeue(row: number, pool: Pool, reason: Reason, now: Millis): void {
+		const requests = this.#requests;
+		const queue = requests.queue[row]!;
+		const ranMs = now - requests.since[row]!;
+		const hadDeadline = pool.queues[queue]!.timeoutMs !== Number.POSITIVE_INFINITY;
+		pool.takeBack(row, now);
+		this.#admission.joinedAgain(row);
+		if (hadDeadline) {
+			const deadline = requests.arrival[row]! + pool.queues[queue]!.timeoutMs + ranMs;
+			this.#wheel.set(row, Math.max(deadline, now + 1), now);
+		}
+		this.#log.push(
+			"requeue",
+			requests.ticketOf(row),
+			pool.index,
+			queue,
+			queue,
+			-1,
+			reason,
+			now - requests.arrival[row]!,
+		);
+	}
+
+	#timer(row: number, now: Millis): void {
+		const requests = this.#requests;
+		const pool = this.pools[requests.pool[row]!]!;
+		if (requests.state[row] === WAITING) {
+			this.#end(row, "evict", "queue_timeout");
+		} else if ((requests.flags[row]! & FLAG_IN_WINDOW) !== 0) {
+			pool.leaveWindow(row);
+			if (requests.payer[row] !== requests.queue[row]) {
+				this.#wheel.set(row, Math.max(now + 1, requests.since[row]! + this.settings.upgrades.maxTimeMs), now);
+			}
+		} else if (requests.payer[row] !== requests.queue[row]) {
+			pool.recharge(row, now);
+		}
+		pool.dispatchAll(now);
+	}
+
+	/** The lender's own traffic found its capacity used by upgraded requests: the longest-running go on at their own cost. */
+	#softPreempt(pool: Pool, queue: number, now: Millis): void {
+		if (!this.settings.upgrades.softPreemption || pool.upgradedIn(queue) === 0) return;
+		const requests = this.#requests;
+		const isUpgraded = (ticket: Ticket) => {
+			const row = requests.rowOf(ticket);
+			return (
+				row >= 0 && requests.state[row] !== WAITING && requests.payer[row] === queue && requests.queue[row] !== queue
+			);
+		};
+		while (pool.upgradedIn(queue) > 0 && !pool.rateOpen(queue, now)) {
+			const ticket = pool.upgrades.takeOldest(queue, isUpgraded);
+			if (ticket < 0) return;
+			const row = requests.rowOf(ticket);
+			if ((requests.flags[row]! & FLAG_IN_WINDOW) === 0) this.#wheel.cancel(row);
+			pool.recharge(row, now);
+		}
+	}
+
+	#failOver(from: Pool, now: Millis): void {
+		const requests = this.#requests;
+		const targets = new Set<Pool>();
+		for (const [row, pools] of requests.alternatives) {
+			if (requests.state[row] !== WAITING || requests.pool[row] !== from.index) continue;
+			const tokens = requests.charge(row);
+			const index = pools.find(
+				(at) => this.pools[at]!.isUp && this.pools[at]!.couldRun(requests.sequences[row]!, tokens),
+			);
+			if (index === undefined) continue;
+			this.#move(row, from, this.pools[index]!);
+			targets.add(this.pools[index]!);
+		}
+		for (const pool of targets) pool.dispatchAll(now);
+	}
+
+	#move(row: number, from: Pool, to: Pool): void {
+		const requests = this.#requests;
+		const queue = requests.queue[row]!;
+		const dueAt = requests.timerSlot[row]! >= 0 ? requests.dueAt[row]! : Number.POSITIVE_INFINITY;
+		const path = this.#tree.pathOf(requests.leaf[row]!);
+		from.leave(row);
+		requests.pool[row] = to.index;
+		requests.endpoint[row] = -1;
+		requests.leaf[row] = this.#tree.leaf(to.queues[queue]!.root, path);
+		to.enqueue(row, false);
+		this.#admission.joinedAgain(row);
+		if (dueAt !== Number.POSITIVE_INFINITY) this.#wheel.set(row, dueAt, this.#now);
+		this.#log.push(
+			"requeue",
+			requests.ticketOf(row),
+			to.index,
+			queue,
+			queue,
+			-1,
+			"failover",
+			this.#now - requests.arrival[row]!,
+		);
+	}
+}
