@@ -122,7 +122,8 @@ class LoadRun {
 			this.#send(this.#next);
 			this.#take();
 		}
-		if (this.#next !== undefined) this.#timer = setTimeout(this.#sendDue, this.#next.atMs - this.#elapsed());
+		if (this.#next !== undefined)
+			this.#timer = setTimeout(this.#sendDue, Math.max(0, this.#next.atMs - this.#elapsed()));
 		this.#endIfDone();
 	};
 
@@ -181,7 +182,9 @@ class Exchange implements Dispatcher.DispatchHandler {
 	#headers: LoadResult["headers"] = {};
 	#streams = false;
 	#firstTokenAt = Number.NaN;
-	#tail: Buffer = Buffer.alloc(0);
+	/** The last bytes of the body: at least TAIL_BYTES of them once there were as many. */
+	readonly #tail = Buffer.allocUnsafe(2 * TAIL_BYTES);
+	#tailLength = 0;
 	#aborted = false;
 	#done = false;
 
@@ -218,12 +221,20 @@ class Exchange implements Dispatcher.DispatchHandler {
 
 	onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
 		if (Number.isNaN(this.#firstTokenAt) && this.#showsToken(chunk)) this.#firstTokenAt = performance.now();
-		if (chunk.length >= TAIL_BYTES) this.#tail = chunk.subarray(-TAIL_BYTES);
-		else this.#tail = Buffer.concat([this.#tail.subarray(-(TAIL_BYTES - chunk.length)), chunk]);
+		this.#keepTail(chunk.length > TAIL_BYTES ? chunk.subarray(-TAIL_BYTES) : chunk);
+	}
+
+	#keepTail(chunk: Buffer): void {
+		if (this.#tailLength + chunk.length > this.#tail.length) {
+			this.#tail.copyWithin(0, this.#tailLength - TAIL_BYTES, this.#tailLength);
+			this.#tailLength = TAIL_BYTES;
+		}
+		chunk.copy(this.#tail, this.#tailLength);
+		this.#tailLength += chunk.length;
 	}
 
 	onResponseEnd(): void {
-		const tail = this.#tail.toString("utf8");
+		const tail = this.#tail.toString("utf8", 0, this.#tailLength);
 		if (this.#status >= 400) this.#end(errorCodeOf(tail) ?? `status_${this.#status}`);
 		else if (!this.#streams) this.#end(undefined);
 		else if (tail.includes("event: error\n") || tail.includes('data: {"error"'))
@@ -247,7 +258,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 		if (this.#done) return;
 		this.#done = true;
 		clearTimeout(this.#timer);
-		const tail = this.#tail.toString("utf8");
+		const tail = this.#tail.toString("utf8", 0, this.#tailLength);
 		this.#report({
 			tier: this.#request.tier,
 			atMs: this.#request.atMs,
