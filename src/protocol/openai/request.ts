@@ -6,7 +6,7 @@ import type { Operation, RequestFacts } from "../../core/model/request-facts.ts"
 import type { Tokens } from "../../core/model/units.ts";
 import { conversationKey } from "../conversation-key.ts";
 import type { FieldReader } from "../field-reader.ts";
-import { stringMember } from "../json.ts";
+import { member, stringMember } from "../json.ts";
 import { PromptMeter } from "../prompt-meter.ts";
 import { MAX_COMPLETION_TOKENS, MAX_SEQUENCES, readCommon, readMessages, readTools } from "../request-fields.ts";
 
@@ -14,7 +14,7 @@ export function readOpenaiRequest(operation: Operation, fields: FieldReader): Re
 	const meter = new PromptMeter();
 	const common = readCommon(fields);
 	const options = fields.object("stream_options");
-	const includeUsage = options === undefined ? undefined : options["include_usage"];
+	const includeUsage = member(options, "include_usage");
 	if (includeUsage !== undefined && includeUsage !== null && typeof includeUsage !== "boolean")
 		fields.wrong("stream_options.include_usage", includeUsage, "true or false");
 	let sequences = readSequences(fields);
