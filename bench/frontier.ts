@@ -5,7 +5,7 @@
  * ends (735 / 270); 300 s per run after 30 s of warm-up, several seeds, TTFT counted from arrival at the gateway. `oracle` is
  * instant admission: the same engine at the same batch occupancy, production goes straight to an engine with room for it. `fifo`
  * sends everything at once. Ratios are against the oracle and against the best throughput of the engine. Virtual time: the
- * figures are the same on any machine. Usage: node bench/frontier.ts [--seeds N] [--known]
+ * figures are the same on any machine. Usage: node bench/frontier.ts [--seeds N] [--quick] [--profile NAME,NAME]
  */
 import { parseArgs } from "node:util";
 import { priorityQueues } from "../src/core/allocate/priority-allocator.ts";
@@ -17,7 +17,7 @@ import { Random } from "../src/simulate/random.ts";
 import { type SimulatedRequest, simulate } from "../src/simulate/simulation.ts";
 
 const { values } = parseArgs({
-	options: { seeds: { type: "string", default: "3" }, quick: { type: "boolean", default: false } },
+	options: { seeds: { type: "string", default: "3" }, quick: { type: "boolean", default: false }, profile: { type: "string" } },
 });
 const SEEDS = Number(values.seeds);
 const WARM_UP_MS = 30_000;
@@ -167,7 +167,7 @@ function table(title: string, settings: Setting[]): void {
 }
 
 const OFF = Number.POSITIVE_INFINITY;
-for (const name of ["a100-8b", "h100-70b", "a10g-7b"] as const) {
+for (const name of (values.profile ?? "a100-8b,h100-70b,a10g-7b").split(",") as (keyof typeof ENGINE_PROFILES)[]) {
 	const profile = ENGINE_PROFILES[name];
 	const limit = profile.slots;
 	const settings: Setting[] = [
@@ -204,14 +204,18 @@ for (const name of ["a100-8b", "h100-70b", "a10g-7b"] as const) {
 		preemption,
 	});
 	settings.push({ label: "strict headroom 0 preemption", profile, limit, headroom: 0, window: "auto", preemption });
-	settings.push({
-		label: "strict headroom 0 preemption window off",
-		profile,
-		limit,
-		headroom: 0,
-		window: OFF,
-		preemption,
-	});
+	for (const maxPerRequest of [2, 4, 1000]) {
+		for (const headroom of [0.03, 0.1]) {
+			settings.push({
+				label: `strict headroom ${headroom} preemption ≤ ${maxPerRequest} each`,
+				profile,
+				limit,
+				headroom,
+				window: "auto",
+				preemption: { ...preemption, maxPerRequest },
+			});
+		}
+	}
 	table(name, settings);
 	if (values.quick) continue;
 	for (const onset of [true, false]) {

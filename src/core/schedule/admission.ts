@@ -16,7 +16,8 @@ export class Admission {
 	readonly #settings: CoreSettings;
 	readonly #requests: RequestTable;
 	readonly #tree: FlowTree;
-	readonly #ruleWaiting: Int32Array;
+	#ruleDepths: readonly number[];
+	#ruleWaiting: Int32Array;
 	/** Backlogs of queues (by pool and queue) and rules that are crowded. */
 	readonly #queueBacklogs = new Map<number, Backlog>();
 	readonly #ruleBacklogs = new Map<number, Backlog>();
@@ -25,7 +26,16 @@ export class Admission {
 		this.#settings = settings;
 		this.#requests = requests;
 		this.#tree = tree;
+		this.#ruleDepths = settings.ruleDepths;
 		this.#ruleWaiting = new Int32Array(settings.ruleDepths.length);
+	}
+
+	/** Other rules are in force: what waits under the old ones is no longer counted, their indices mean nothing now. */
+	replaceRules(depths: readonly number[]): void {
+		this.#ruleDepths = depths;
+		this.#ruleWaiting = new Int32Array(depths.length);
+		this.#ruleBacklogs.clear();
+		for (let row = 0; row < this.#requests.size; row++) this.#requests.rule[row] = -1;
 	}
 
 	/** A new request waits; returns the row to give up for it (possibly itself), or -1. */
@@ -35,7 +45,7 @@ export class Admission {
 		const pool = this.pools[requests.pool[row]!]!;
 		const queue = requests.queue[row]!;
 		const rule = requests.rule[row]!;
-		if (rule >= 0 && this.#ruleWaiting[rule]! > (this.#settings.ruleDepths[rule] ?? Number.POSITIVE_INFINITY)) {
+		if (rule >= 0 && this.#ruleWaiting[rule]! > (this.#ruleDepths[rule] ?? Number.POSITIVE_INFINITY)) {
 			return this.#heaviest(this.#ruleBacklog(rule));
 		}
 		if (pool.waiting(queue) > pool.queues[queue]!.maxDepth) return this.#heaviest(this.#queueBacklog(pool, queue));
@@ -59,7 +69,7 @@ export class Admission {
 			const backlog = this.#ruleBacklogs.get(rule);
 			if (backlog !== undefined) {
 				backlog.remove(requests.leaf[row]!, this.#costOf(row));
-				if (this.#ruleWaiting[rule]! < this.#settings.ruleDepths[rule]! / 2) this.#ruleBacklogs.delete(rule);
+				if (this.#ruleWaiting[rule]! < this.#ruleDepths[rule]! / 2) this.#ruleBacklogs.delete(rule);
 			}
 		}
 		if (this.#queueBacklogs.size === 0) return;

@@ -262,6 +262,11 @@ export class SchedulingCore {
 		target.dispatchAll(now);
 	}
 
+	/** `maxQueueDepth` per rule index, for requests that come from now on. */
+	configureRules(depths: readonly number[]): void {
+		this.#admission.replaceRules(depths);
+	}
+
 	configureCapacity(pool: number, change: Partial<CapacitySettings>, now: Millis): void {
 		this.#tick(now);
 		const target = this.pools[pool]!;

@@ -1,0 +1,381 @@
+/**
+ * The composition root: builds a gateway from a configuration, and takes it down again. Everything that touches the outside is made
+ * here and handed down.
+ */
+import { mkdirSync, readFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { pino } from "pino";
+import { compile } from "../config/compile.ts";
+import type { GatewayConfig } from "../config/gateway-config.ts";
+import { defaultRules } from "../core/classify/default-rules.ts";
+import { Estimator } from "../core/classify/estimator.ts";
+import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
+import { Lifecycle } from "../core/lifecycle/lifecycle.ts";
+import type { RoutingRule } from "../core/model/policy.ts";
+import { costOf } from "../core/model/units.ts";
+import type { Usage } from "../core/model/usage.ts";
+import { Engine } from "../engine/engine.ts";
+import { TokenLookup } from "../engine/token-lookup.ts";
+import { Classifier } from "../http/classifier.ts";
+import { type DataPlane, dataPlaneServer, type ExchangeRecord } from "../http/data-plane.ts";
+import { AddressSet } from "../http/peers.ts";
+import type { Stores } from "../ports/stores.ts";
+import type { TokenReader } from "../ports/token-reader.ts";
+import { ProviderSet } from "../providers/provider-set.ts";
+import { type EmbeddedStores, openEmbedded } from "../stores/embedded/open.ts";
+import { FileJournal } from "../stores/journal/file-journal.ts";
+import { journalFiles } from "../stores/journal/journal-files.ts";
+import { LedgerWriter } from "../stores/journal/ledger-writer.ts";
+import { layeredTokens, TokenFileStore } from "../stores/memory/token-file-store.ts";
+import { refreshSnapshot, TokenSnapshotFile } from "../stores/snapshot/token-snapshot-file.ts";
+import { tokenHash } from "../stores/token-secret.ts";
+import { Metrics } from "../telemetry/metrics.ts";
+import { realClock } from "./real-clock.ts";
+import { systemClock, systemTimers } from "./system.ts";
+
+const RULES_POLL_MS = 1000;
+const STORE_TIMEOUT_MS = 2000;
+
+export interface RunningGateway {
+	readonly dataUrl: string;
+	readonly adminUrl: string;
+	/** What a person should know at the start: what was taken by default, what does not answer. */
+	readonly notices: readonly string[];
+	readonly plane: DataPlane;
+	readonly stores: Stores;
+	/** Requests under way end, new ones are refused; then everything is closed. Resolves within the drain time-out. */
+	close(): Promise<void>;
+}
+
+/** Rejects with a plain sentence when something it cannot do without is missing. */
+export async function startGateway(config: GatewayConfig): Promise<RunningGateway> {
+	const log = pino({ level: config.observability.logLevel }, pino.destination({ fd: 2, sync: false }));
+	const { dataDir } = config.storage;
+	mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+	const levels = config.allocator.priority.priorityLevels;
+	const stores: EmbeddedStores = await openEmbedded(
+		{ path: join(dataDir, "tokligence.db") },
+		systemClock.epochNow,
+		defaultRules(levels),
+	);
+	const journal = new FileJournal(
+		{
+			sync: config.storage.journalSync,
+			syncIntervalMs: config.storage.journalSyncIntervalMs,
+			maxBytes: config.storage.journalMaxBytes,
+		},
+		{
+			files: journalFiles(join(dataDir, "journal")),
+			timers: systemTimers,
+			onWarning: (warning) => log.warn(warning, "journal"),
+		},
+	);
+	const ledgerWriter = new LedgerWriter({
+		source: journal,
+		ledger: stores.ledger,
+		timers: systemTimers,
+		onFailure: (error) =>
+			log.error({ error: String(error) }, "the ledger does not take rows, they wait in the journal"),
+		onRejected: (row, error) => log.error({ request_id: row.requestId, error: error.message }, "ledger refused a row"),
+	});
+	ledgerWriter.start();
+
+	const rules = await stores.rules.all();
+	const lifecycleParts = compile(config, []);
+	const lifecycle = new Lifecycle({
+		rules,
+		allocator: lifecycleParts.allocator,
+		levelNames: lifecycleParts.levelNames,
+		pools: lifecycleParts.pools.map((pool) => ({
+			name: pool.name,
+			models: pool.models,
+			maxContextLength: pool.maxContextLength,
+			forceStream: false,
+		})),
+		aliases: config.models,
+		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
+		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
+		burstSeconds: config.capacity.burstSeconds,
+	});
+	const engine = new Engine(
+		{ ...lifecycleParts.core, ruleDepths: depthsOf(lifecycle) },
+		realClock,
+		(kind, queue, reason, waitMs) => metrics.decision(kind, queue, reason, waitMs),
+	);
+	const metrics = new Metrics(engine.core);
+	const providers = new ProviderSet(
+		lifecycleParts.pools.map(({ provider }) => ({
+			endpoints: provider.endpoints,
+			type: provider.type,
+			apiKey: provider.apiKeyEnv === undefined ? undefined : process.env[provider.apiKeyEnv],
+			engine: provider.engine,
+			healthPath: provider.healthPath,
+			connectTimeoutMs: provider.connectTimeoutMs,
+		})),
+		(pool, endpoint, up, why) => {
+			log[up ? "info" : "warn"](
+				{ pool: lifecycleParts.pools[pool]!.name, endpoint, why },
+				up ? "endpoint is up" : "endpoint is down",
+			);
+			engine.change((core, now) =>
+				up ? core.endpointUp(pool, endpoint, now) : core.endpointDown(pool, endpoint, now),
+			);
+		},
+	);
+
+	const { token: tokenConfig, header, default: fallback } = config.classifier;
+	const reader: TokenReader =
+		tokenConfig.file === undefined ? stores.tokens : layeredTokens(stores.tokens, readTokenFile(tokenConfig.file));
+	const snapshot = new TokenSnapshotFile(join(dataDir, "tokens.snapshot"), systemClock.epochNow);
+	const lookup = new TokenLookup(
+		{
+			cacheTtlMs: tokenConfig.cacheTtlMs,
+			cacheSize: tokenConfig.localLruSize,
+			negativeTtlMs: 5000,
+			negativeSize: tokenConfig.localLruSize,
+			failMode: tokenConfig.failMode,
+			failOpenLimit: tokenConfig.failOpenQuotaLimit,
+			storeTimeoutMs: STORE_TIMEOUT_MS,
+			storeRetryMs: 1000,
+		},
+		{
+			reader,
+			snapshot,
+			hash: tokenHash,
+			clock: systemClock,
+			timers: systemTimers,
+			onStoreFailure: (error) => log.error({ error: String(error) }, "token store does not answer"),
+		},
+	);
+	const classifier = new Classifier(
+		{
+			kind: config.requestScheduler.classifier,
+			headersEnabled: header.enabled,
+			tokensEnabled: tokenConfig.enabled,
+			defaultEnabled: fallback.enabled,
+			requireToken: header.requireToken,
+			untrusted: header.untrusted,
+			trusted: new AddressSet(header.trustedCidrs),
+			trustedProxies: new AddressSet(config.gateway.trustedProxies),
+			levels,
+			failOpenPriority: tokenConfig.failOpenPriority,
+		},
+		lookup,
+	);
+	const plane: DataPlane = {
+		settings: {
+			body: { maxBytes: config.gateway.maxBodyBytes, timeoutMs: config.gateway.bodyTimeoutMs },
+			headerTimeoutMs: config.gateway.headerTimeoutMs,
+			streamHoldMs: config.gateway.streamHoldMs,
+			passthroughPaths: config.gateway.passthroughPaths,
+			engines: lifecycleParts.pools.map(({ provider }) => ({
+				idleTimeoutMs: provider.idleTimeoutMs,
+				firstByteTimeoutMs: typeof provider.firstByteTimeoutMs === "number" ? provider.firstByteTimeoutMs : undefined,
+			})),
+		},
+		engine,
+		lifecycle,
+		classifier,
+		upstreams: providers,
+		journal,
+		queues: lifecycleParts.allocator.queues,
+		poolNames: lifecycleParts.pools.map((pool) => pool.name),
+		priceOf: pricesOf(config),
+		onEnd: (record) => {
+			metrics.ended({
+				queue: record.queue,
+				outcome: record.outcome,
+				durationMs: record.durationMs,
+				promptTokens: record.usage?.promptTokens ?? 0,
+				completionTokens: record.usage?.completionTokens ?? 0,
+				...(record.code === undefined ? {} : { code: record.code }),
+				...(record.ttftMs === undefined ? {} : { ttftMs: record.ttftMs }),
+			});
+			logRecord(log, record);
+		},
+		exchanges: new Map(),
+		tokenUse: new Map(),
+		draining: false,
+		retryBudget: 10,
+	};
+
+	const reloadRules = async () => {
+		lifecycle.replaceRules(await stores.rules.all(), systemClock.now());
+		engine.core.configureRules(depthsOf(lifecycle));
+	};
+	let policyVersion = await stores.policy.version();
+	const rulesTimer = setInterval(() => {
+		void stores.policy.version().then(
+			async (version) => {
+				if (version === policyVersion) return;
+				policyVersion = version;
+				await reloadRules();
+			},
+			(error: unknown) => log.error({ error: String(error) }, "policy store does not answer"),
+		);
+	}, RULES_POLL_MS);
+	rulesTimer.unref();
+	const snapshotTimer = setInterval(() => {
+		void refreshSnapshot(reader, snapshot).catch((error: unknown) =>
+			log.error({ error: String(error) }, "token snapshot failed"),
+		);
+	}, tokenConfig.snapshotRefreshIntervalMs);
+	snapshotTimer.unref();
+
+	const eventLoop = monitorEventLoopDelay({ resolution: 20 });
+	eventLoop.enable();
+	metrics.also(() => {
+		const status = journal.status();
+		const lines = [
+			"# TYPE tokligence_journal_bytes gauge",
+			`tokligence_journal_bytes ${status.bytes}`,
+			"# TYPE tokligence_journal_unsent_records gauge",
+			`tokligence_journal_unsent_records ${status.unsentRecords}`,
+			"# TYPE tokligence_event_loop_delay_seconds gauge",
+			`tokligence_event_loop_delay_seconds{quantile="0.99"} ${eventLoop.percentile(99) / 1e9}`,
+		];
+		eventLoop.reset();
+		return lines;
+	});
+
+	const dataServer = dataPlaneServer(plane);
+	const adminServer = createServer((request, response) => {
+		const path = (request.url ?? "/").split("?")[0];
+		const answer = (status: number, type: string, body: string) => {
+			response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(body) });
+			response.end(body);
+		};
+		if (path === "/healthz") answer(200, "application/json", '{"status":"ok"}');
+		else if (path === "/readyz") {
+			const ready = !plane.draining && providers.anyUp;
+			answer(
+				ready ? 200 : 503,
+				"application/json",
+				JSON.stringify({ ready, draining: plane.draining, upstream: providers.anyUp }),
+			);
+		} else if (path === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics.render());
+		else answer(404, "application/json", '{"error":{"code":"not_found","message":"not served here"}}');
+	});
+	await listen(dataServer, config.gateway.listen);
+	await listen(adminServer, config.admin.listen);
+	const up = await providers.discover();
+	const notices = noticesOf(config, up);
+
+	let closing: Promise<void> | undefined;
+	const shutDown = async () => {
+		plane.draining = true;
+		clearInterval(rulesTimer);
+		clearInterval(snapshotTimer);
+		dataServer.close();
+		dataServer.closeIdleConnections();
+		const deadline = performance.now() + config.gateway.drainTimeoutMs;
+		while (plane.exchanges.size > 0 && performance.now() < deadline) {
+			await new Promise((resolve) => setTimeout(resolve, 20));
+			dataServer.closeIdleConnections();
+		}
+		for (const exchange of [...plane.exchanges.values()]) exchange.endForDrain();
+		await journal.flushed();
+		dataServer.closeAllConnections();
+		engine.close();
+		await providers.close();
+		await ledgerWriter.stop();
+		await journal.close();
+		await stores.close();
+		adminServer.close();
+		adminServer.closeAllConnections();
+		eventLoop.disable();
+	};
+	return {
+		dataUrl: urlOf(dataServer, config.gateway.listen.host),
+		adminUrl: urlOf(adminServer, config.admin.listen.host),
+		notices,
+		plane,
+		stores,
+		close: () => {
+			closing ??= shutDown();
+			return closing;
+		},
+	};
+}
+
+function depthsOf(lifecycle: Lifecycle): readonly number[] {
+	return lifecycle.rules.map(({ rule }: { rule: RoutingRule }) => rule.maxQueueDepth ?? Number.POSITIVE_INFINITY);
+}
+
+function readTokenFile(path: string): TokenReader {
+	const result = TokenFileStore.parse(readFileSync(path, "utf8"), path);
+	if (!result.ok) throw new Error(result.errors.join("\n"));
+	return result.store;
+}
+
+/** Prices are per million tokens in dollars: a dollar per million is 1,000 nano-dollars per token. */
+function pricesOf(config: GatewayConfig): (model: string, usage: Usage) => number {
+	return (model, usage) => {
+		const price = config.pricing.get(model);
+		if (price === undefined) return 0;
+		const weights = {
+			promptWeight: price.promptUsdPerMillion * 1000,
+			completionWeight: price.completionUsdPerMillion * 1000,
+			cachedWeight: (price.cachedUsdPerMillion ?? price.promptUsdPerMillion) * 1000,
+		};
+		return Math.round(costOf(weights, usage.promptTokens, usage.completionTokens, usage.cachedTokens));
+	};
+}
+
+function noticesOf(config: GatewayConfig, endpointsUp: number): readonly string[] {
+	const notices: string[] = [];
+	for (const { name, endpoints, capacity } of config.providers) {
+		notices.push(`provider ${name}: ${endpoints.join(", ")}`);
+		if (
+			capacity.maxConcurrent === undefined &&
+			capacity.maxInflightTokens === undefined &&
+			config.requestScheduler.enabled
+		) {
+			notices.push(
+				`provider ${name}: no capacity is set, max_concurrent = 64 is assumed; \`tokligence benchmark\` measures it`,
+			);
+		}
+	}
+	if (endpointsUp === 0) notices.push("no upstream answers yet: requests get 502 until one does");
+	if (config.classifier.default.enabled)
+		notices.push("requests without a token are served as account default ([classifier.default] enabled)");
+	if (!config.requestScheduler.enabled) notices.push("[request_scheduler] enabled = false: nothing is queued");
+	return notices;
+}
+
+function logRecord(log: pino.Logger, record: ExchangeRecord): void {
+	if (!log.isLevelEnabled("debug") && record.code === undefined) return;
+	log[record.code === "internal" ? "error" : "debug"](
+		{
+			request_id: record.requestId,
+			account: record.accountId,
+			model: record.model,
+			outcome: record.outcome,
+			code: record.code,
+			wait_ms: Math.round(record.waitMs),
+			duration_ms: Math.round(record.durationMs),
+		},
+		"request",
+	);
+}
+
+function listen(server: Server, address: { readonly host: string; readonly port: number }): Promise<void> {
+	return new Promise((resolve, reject) => {
+		server.once("error", (error: NodeJS.ErrnoException) => {
+			const why =
+				error.code === "EADDRINUSE"
+					? "the port is taken: choose another with --port / --admin-port (0 takes any free one)"
+					: error.message;
+			reject(new Error(`cannot listen on ${address.host}:${address.port}: ${why}`));
+		});
+		server.listen(address.port, address.host, () => resolve());
+	});
+}
+
+function urlOf(server: Server, host: string): string {
+	const { port } = server.address() as AddressInfo;
+	return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}

@@ -1,0 +1,27 @@
+/** `tokligence`: each command is a file of its own, loaded only when it is called, so that every start is quick. */
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+
+/** Command → what it does, and how to load it. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+	start: async () => (await import("./start.ts")).startCommand(),
+	demo: async () => (await import("./demo.ts")).demoCommand(),
+	"mock-llm": async () => (await import("./mock-llm.ts")).mockLlmCommand(),
+	"validate-config": async () => (await import("./validate-config.ts")).validateConfigCommand(),
+	config: async () => (await import("./config.ts")).configCommand(),
+};
+
+const version = (
+	JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
+).version;
+
+const program = new Command("tokligence")
+	.description("LLM gateway that schedules requests for self-hosted capacity")
+	.version(version)
+	.showHelpAfterError("(--help shows what is allowed)");
+
+const wanted = process.argv[2];
+const load = wanted === undefined ? undefined : COMMANDS[wanted];
+const commands = load === undefined ? Object.values(COMMANDS) : [load];
+for (const make of commands) program.addCommand(await make());
+await program.parseAsync();

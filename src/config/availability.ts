@@ -1,0 +1,46 @@
+/**
+ * The one list of what the schema knows and this version does not do. Whoever builds a part deletes its line; nothing else changes.
+ */
+
+/** Whole sections (with everything below them). */
+const SECTIONS_NOT_AVAILABLE: readonly string[] = [
+	"capacity_guard",
+	"preemption",
+	"time_windows",
+	"quotas",
+	"allocator.weighted_router",
+	"protection.context_length",
+	"protection.rate_limit",
+];
+
+/** Single keys, by path. */
+const KEYS_NOT_AVAILABLE: readonly string[] = [
+	"request_scheduler.shadow_allocator",
+	"storage.redis_url",
+	"storage.database_url",
+	"providers.overflow",
+	"providers.overflow_above",
+	"providers.overflow_max_usd_per_hour",
+];
+
+/** Single values, by the spelling of their key. */
+const VALUES_NOT_AVAILABLE: readonly { readonly key: string; readonly value: string }[] = [
+	{ key: "allocator", value: "weighted_router" },
+	{ key: "mode", value: "adaptive" },
+	{ key: "headroom", value: "auto" },
+];
+
+export const NOT_AVAILABLE = "not available in this version";
+
+export function isSectionAvailable(name: string): boolean {
+	return !SECTIONS_NOT_AVAILABLE.some((section) => name === section || name.startsWith(`${section}.`));
+}
+
+export function isKeyAvailable(path: string): boolean {
+	return !KEYS_NOT_AVAILABLE.includes(path);
+}
+
+export function isValueAvailable(spelling: string, value: string): boolean {
+	const word = value.toLowerCase();
+	return !VALUES_NOT_AVAILABLE.some((entry) => entry.key === spelling && entry.value === word);
+}

@@ -1,0 +1,269 @@
+/**
+ * What single values cannot tell: whether the configuration as a whole makes sense. Errors stop the start, warnings and notes do not
+ * (design 01 §3, 00 on the admin plane). The arithmetic of buckets lives with the bucket allocator; here its findings get their place.
+ */
+import { checkBucketSettings } from "../core/allocate/bucket-findings.ts";
+import type { BucketSettings } from "../core/allocate/distribution.ts";
+import type { Assignments } from "./assignments.ts";
+import { type CapacityConfig, type GatewayConfig, isLoopback } from "./gateway-config.ts";
+import type { ConfigProblem } from "./problem.ts";
+import { suggestionFor } from "./suggestion.ts";
+
+type Severity = ConfigProblem["severity"];
+
+/** `assignments` gives each problem its place. */
+export function checkConfig(config: GatewayConfig, assignments: Assignments): readonly ConfigProblem[] {
+	const checks = new Checks(assignments);
+	checkListeners(config, checks);
+	checkClassifiers(config, checks);
+	checkLevels(config, checks);
+	checkBuckets(config, checks);
+	checkCapacity(config, checks);
+	checkProviders(config, checks);
+	checkModels(config, checks);
+	return checks.problems;
+}
+
+/** Collects problems under `section` and `key`. */
+class Checks {
+	readonly problems: ConfigProblem[] = [];
+	readonly #assignments: Assignments;
+
+	constructor(assignments: Assignments) {
+		this.#assignments = assignments;
+	}
+
+	isSet(path: string): boolean {
+		return this.#assignments.get(path) !== undefined;
+	}
+
+	add(severity: Severity, section: string, key: string, message: string): void {
+		const where = this.#assignments.placeOf(`${section}.${key}`);
+		this.problems.push({ severity, where, section, key, message });
+	}
+}
+
+function checkListeners({ gateway, admin }: GatewayConfig, checks: Checks): void {
+	for (const [section, { tlsCert, tlsKey }] of [
+		["gateway", gateway],
+		["admin", admin],
+	] as const) {
+		if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+			const [there, missing] = tlsCert === undefined ? ["tls_key", "tls_cert"] : ["tls_cert", "tls_key"];
+			checks.add("error", section, there, `needs ${missing} beside it`);
+		}
+	}
+	if (!isLoopback(admin.listen.host) && admin.tokenEnv === undefined)
+		checks.add(
+			"error",
+			"admin",
+			"listen",
+			`${admin.listen.host} is reachable from other machines; set token_env, or listen on 127.0.0.1`,
+		);
+	const { host, port } = admin.listen;
+	if (port !== 0 && port === gateway.listen.port && host === gateway.listen.host)
+		checks.add(
+			"error",
+			"admin",
+			"listen",
+			`${host}:${port} is the address of the data plane too; give one of them another port`,
+		);
+}
+
+function checkClassifiers({ classifier, requestScheduler }: GatewayConfig, checks: Checks): void {
+	const { header, token } = classifier;
+	const kind = requestScheduler.classifier;
+	if (kind !== "token" && header.enabled && header.trustedCidrs.length === 0)
+		checks.add("warning", "classifier.header", "trusted_cidrs", "is empty: no peer's headers count");
+	if (header.enabled && header.trustedCidrs.some((block) => block.endsWith("/0")))
+		checks.add("warning", "classifier.header", "trusted_cidrs", "trusts every peer: any client can name its own tier");
+	if (kind === "header" && !header.enabled)
+		checks.add(
+			"warning",
+			"request_scheduler",
+			"classifier",
+			"is header, but [classifier.header] enabled is false: no request can be classified",
+		);
+	if (kind === "token" && !token.enabled)
+		checks.add(
+			"warning",
+			"request_scheduler",
+			"classifier",
+			"is token, but [classifier.token] enabled is false: no request can be classified",
+		);
+	if (kind === "token" && header.enabled)
+		checks.add("note", "classifier.header", "enabled", "has no effect: classifier = token ignores X-TGW-* headers");
+}
+
+function checkLevels({ allocator, requestScheduler, classifier, scheduler }: GatewayConfig, checks: Checks): void {
+	const { priorityLevels, weights, enableSubqueues, levels } = allocator.priority;
+	const outside = (section: string, key: string, level: number) => {
+		const message = `level ${level} does not exist; allowed: 0 to ${priorityLevels - 1} (priority_levels = ${priorityLevels})`;
+		checks.add("error", section, key, message);
+	};
+	if (weights !== undefined && weights.length !== priorityLevels)
+		checks.add(
+			"error",
+			"allocator.priority",
+			"weights",
+			`has ${weights.length} weights for ${priorityLevels} levels; give one for each, best first`,
+		);
+	const subqueue = enableSubqueues.find((level) => level >= priorityLevels);
+	if (subqueue !== undefined) outside("allocator.priority", "enable_subqueues", subqueue);
+	for (const level of levels.keys())
+		if (level >= priorityLevels) {
+			const section = `allocator.priority.level.${level}`;
+			const where = checks.isSet(`${section}.name`) ? "name" : "";
+			outside(section, where, level);
+		}
+	if (requestScheduler.defaultPriority >= priorityLevels)
+		outside("request_scheduler", "default_priority", requestScheduler.defaultPriority);
+	if (checks.isSet("classifier.token.fail_open_priority") && classifier.token.failOpenPriority >= priorityLevels)
+		outside("classifier.token", "fail_open_priority", classifier.token.failOpenPriority);
+	const strict = scheduler.hybrid.strictLevels.find((level) => level >= priorityLevels);
+	if (requestScheduler.allocator === "priority" && strict !== undefined)
+		outside("scheduler.hybrid", "strict_levels", strict);
+}
+
+/** What the bucket allocator is made from. */
+export function bucketSettingsOf({ allocator }: GatewayConfig): BucketSettings {
+	const {
+		bucketCount,
+		baseCapacityRps,
+		baseCapacityTps,
+		decayRatio,
+		distributionModel,
+		minCapacity,
+		capacities,
+		capacityBasis,
+		buckets,
+	} = allocator.bucket;
+	return {
+		count: bucketCount,
+		...(baseCapacityRps === undefined ? {} : { baseCapacityRps }),
+		...(baseCapacityTps === undefined ? {} : { baseCapacityTps }),
+		distribution: distributionModel,
+		decayRatio,
+		...(minCapacity === undefined ? {} : { minCapacity }),
+		...(capacities === undefined ? {} : { capacities }),
+		basis: capacityBasis,
+		overrides: buckets,
+	};
+}
+
+function checkBuckets(config: GatewayConfig, checks: Checks): void {
+	const { allocator, requestScheduler, scheduler, providers } = config;
+	if (requestScheduler.allocator !== "bucket") return;
+	const { bucketCount, buckets, tierMappings, distributionModel } = allocator.bucket;
+	const outside = (section: string, key: string, bucket: number) => {
+		const message = `bucket ${bucket} does not exist; allowed: 0 to ${bucketCount - 1} (bucket_count = ${bucketCount})`;
+		checks.add("error", section, key, message);
+	};
+	for (const bucket of buckets.keys()) if (bucket >= bucketCount) outside(`allocator.bucket.${bucket}`, "", bucket);
+	for (const [key, range] of [
+		["strict_range", scheduler.hybrid.strictRange],
+		["atleast_range", scheduler.hybrid.atleastRange],
+	] as const)
+		if (range !== undefined && range[1] >= bucketCount) outside("scheduler.hybrid", key, range[1]);
+	const { strictRange: strict, atleastRange: atleast } = scheduler.hybrid;
+	if (strict !== undefined && atleast !== undefined && strict[0] <= atleast[1] && atleast[0] <= strict[1])
+		checks.add("error", "scheduler.hybrid", "atleast_range", "overlaps strict_range; a bucket is in one of them");
+	for (const bucket of scheduler.atleast.upgradeQuotas.keys()) {
+		const key = `upgrade_quota_bucket_${bucket}`;
+		if (bucket >= bucketCount && checks.isSet(`scheduler.atleast.${key}`)) outside("scheduler.atleast", key, bucket);
+	}
+	for (const { group, defaultBucket } of tierMappings)
+		if (defaultBucket !== undefined && defaultBucket >= bucketCount)
+			outside(`allocator.bucket.tier_mappings.${group}`, "default_bucket", defaultBucket);
+	if (distributionModel !== "custom" && checks.isSet("allocator.bucket.capacities"))
+		checks.add(
+			"note",
+			"allocator.bucket",
+			"capacities",
+			`has no effect with distribution_model = ${distributionModel}`,
+		);
+
+	// Pools differ; the smallest is the one that guarantees the least.
+	const settings = bucketSettingsOf(config);
+	const inTokens = settings.baseCapacityTps !== undefined;
+	const rates = providers
+		.map(({ capacity }) => (inTokens ? capacity.maxTokensPerSec : capacity.maxRps))
+		.filter((rate) => rate !== undefined);
+	const surroundings = {
+		scheduler: requestScheduler.scheduler,
+		...(rates.length === 0 ? {} : { poolCapacity: Math.min(...rates) }),
+	};
+	for (const { severity, key, message } of checkBucketSettings(settings, tierMappings, surroundings)) {
+		const dot = key.lastIndexOf(".");
+		checks.add(severity === "refusal" ? "error" : severity, key.slice(0, dot), key.slice(dot + 1), message);
+	}
+}
+
+function checkCapacity(config: GatewayConfig, checks: Checks): void {
+	const { allocator, requestScheduler, providers } = config;
+	const byBucket = requestScheduler.allocator === "bucket";
+	const queues = byBucket ? allocator.bucket.bucketCount : allocator.priority.priorityLevels;
+	const check = (section: string, capacity: CapacityConfig) => {
+		const outside = capacity.headroomFor.find((queue) => queue >= queues);
+		if (outside !== undefined && checks.isSet(`${section}.headroom_for`))
+			checks.add(
+				"error",
+				section,
+				"headroom_for",
+				`${byBucket ? "bucket" : "level"} ${outside} does not exist; allowed: 0 to ${queues - 1}`,
+			);
+		if (capacity.mode === "measured" && capacity.capacityFrom === undefined && checks.isSet(`${section}.mode`))
+			checks.add(
+				"error",
+				section,
+				"mode",
+				"measured needs capacity_from, the report that `tokligence benchmark --output` writes",
+			);
+		const { minConcurrent, maxConcurrent } = capacity;
+		if (maxConcurrent !== undefined && minConcurrent > maxConcurrent && checks.isSet(`${section}.min_concurrent`))
+			checks.add("error", section, "min_concurrent", `${minConcurrent} is more than max_concurrent = ${maxConcurrent}`);
+	};
+	check("capacity", config.capacity);
+	for (const provider of providers) {
+		check(`provider.${provider.name}`, provider.capacity);
+		for (const family of provider.families) check(`provider.${provider.name}.family.${family.name}`, family.capacity);
+	}
+}
+
+function checkProviders({ providers, failoverOrder }: GatewayConfig, checks: Checks): void {
+	const names = providers.map((provider) => provider.name);
+	for (const { name, families } of providers) {
+		if (providers.length > 1 && !checks.isSet(`provider.${name}.endpoint`))
+			checks.add(
+				"error",
+				`provider.${name}`,
+				"endpoint",
+				"is needed where there are several providers: the base URL, like http://127.0.0.1:8000",
+			);
+		for (const family of families)
+			if (family.models.length === 0)
+				checks.add(
+					"error",
+					`provider.${name}.family.${family.name}`,
+					"models",
+					"is needed: the models of this family, like llama-*",
+				);
+	}
+	for (const name of failoverOrder)
+		if (!names.includes(name)) {
+			const meant = suggestionFor(name, names);
+			const hint = meant === undefined ? "" : `, did you mean ${meant}?`;
+			checks.add(
+				"error",
+				"providers",
+				"failover_order",
+				`${JSON.stringify(name)} is no provider; there are ${names.join(", ")}${hint}`,
+			);
+		}
+}
+
+function checkModels({ models }: GatewayConfig, checks: Checks): void {
+	for (const [alias, model] of models)
+		if (models.has(model))
+			checks.add("error", "models", alias, `${JSON.stringify(model)} is an alias itself; name the served model`);
+}

@@ -1,0 +1,48 @@
+/** `flow_path`: which keys of a request's identity make the steps along which fairness is shared. */
+import type { RoutingMetadata } from "../model/routing.ts";
+import { type FlowPath, flowPath } from "../schedule/flow-path.ts";
+
+export const FLOW_STEPS = ["organisation", "account", "team", "environment", "token", "model"] as const;
+export type FlowStep = (typeof FLOW_STEPS)[number];
+
+/** Makes paths and keeps the recent ones, so that a busy identity costs a look-up; bounded. */
+export class FlowPaths {
+	readonly #steps: readonly FlowStep[];
+	readonly #known = new Map<string, FlowPath>();
+	static readonly #KEEP = 10_000;
+
+	/** @param steps outermost first; none is one flow for all */
+	constructor(steps: readonly FlowStep[]) {
+		this.#steps = steps;
+	}
+
+	pathOf(metadata: RoutingMetadata, model: string): FlowPath {
+		const keys = this.#steps.map((step) => keyOf(step, metadata, model));
+		const id = keys.join("\0");
+		let path = this.#known.get(id);
+		if (path === undefined) {
+			path = flowPath(keys);
+			if (this.#known.size >= FlowPaths.#KEEP) this.#known.clear();
+			this.#known.set(id, path);
+		}
+		return path;
+	}
+}
+
+/** An account without an organisation is its own. */
+function keyOf(step: FlowStep, metadata: RoutingMetadata, model: string): string {
+	switch (step) {
+		case "organisation":
+			return metadata.organisation ?? metadata.accountId;
+		case "account":
+			return metadata.accountId;
+		case "team":
+			return metadata.teamId ?? "";
+		case "environment":
+			return metadata.environment ?? "";
+		case "token":
+			return metadata.tokenId ?? "";
+		case "model":
+			return model;
+	}
+}

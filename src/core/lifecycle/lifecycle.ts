@@ -1,0 +1,257 @@
+/**
+ * The life of a request between classification and settlement, as a pure state holder around the scheduling core: rules and
+ * hints, limits, estimate, allocation, submit; at the end true-up and what the estimator learns. The gateway and the simulator
+ * both drive this; neither decides anything itself.
+ */
+import type { Allocator } from "../allocate/allocator.ts";
+import { RateLimit } from "../capacity/rate-limit.ts";
+import type { Estimator } from "../classify/estimator.ts";
+import { applyHints, CRITICAL_LIMIT, CRITICAL_WINDOW_MS } from "../classify/hints.ts";
+import { type CompiledRule, RuleMatcher } from "../classify/rule-matcher.ts";
+import { SlidingCounter } from "../classify/sliding-counter.ts";
+import type { Refusal } from "../model/error-code.ts";
+import type { AllocationDecision, RoutingRule } from "../model/policy.ts";
+import type { RequestFacts } from "../model/request-facts.ts";
+import type { RequestHints, RoutingMetadata } from "../model/routing.ts";
+import type { Millis, Tokens } from "../model/units.ts";
+import type { Usage } from "../model/usage.ts";
+import { type SubmitRequest, submitRequest } from "../schedule/submit-request.ts";
+import { FlowPaths, type FlowStep } from "./flow-steps.ts";
+
+/** A pool as the life cycle needs it. */
+export interface ServingPool {
+	readonly name: string;
+	/** Patterns of model names, `*` for any text. */
+	readonly models: readonly string[];
+	readonly maxContextLength: Tokens;
+	readonly forceStream: boolean;
+}
+
+export interface LifecycleSettings {
+	readonly rules: readonly RoutingRule[];
+	readonly allocator: Allocator;
+	readonly levelNames: readonly string[];
+	readonly pools: readonly ServingPool[];
+	readonly aliases: ReadonlyMap<string, string>;
+	readonly flowPath: readonly FlowStep[];
+	readonly estimator: Estimator;
+	readonly burstSeconds: number;
+}
+
+/** One request on its way; kept until it is settled. */
+export interface Arrival {
+	readonly metadata: RoutingMetadata;
+	readonly facts: RequestFacts;
+	/** After the alias table. */
+	readonly model: string;
+	readonly rule: CompiledRule;
+	readonly allocation: AllocationDecision;
+	readonly flowKey: string;
+	readonly submit: SubmitRequest;
+}
+
+export type Admitted =
+	| { readonly kind: "admitted"; readonly arrival: Arrival }
+	| { readonly kind: "refused"; readonly refusal: Refusal };
+
+/** What the client and its connection say beside the body. */
+export interface ArrivalContext {
+	readonly hints: RequestHints;
+	readonly bodyBytes: number;
+	readonly startWithinMs: Millis;
+	/** Sequences of this token that run or wait. */
+	readonly tokenInUse: number;
+}
+
+export class Lifecycle {
+	readonly #settings: LifecycleSettings;
+	#matcher: RuleMatcher;
+	readonly #paths: FlowPaths;
+	readonly #criticalUses = new SlidingCounter(CRITICAL_LIMIT, CRITICAL_WINDOW_MS);
+	/** Per rule index: limits on requests and tokens per second. */
+	#requestLimits: (RateLimit | undefined)[] = [];
+	#tokenLimits: (RateLimit | undefined)[] = [];
+	/** Pools per model, found once. Bounded: models come from clients. */
+	readonly #poolsOf = new Map<string, readonly number[]>();
+
+	constructor(settings: LifecycleSettings) {
+		this.#settings = settings;
+		this.#matcher = new RuleMatcher(settings.rules);
+		this.#paths = new FlowPaths(settings.flowPath);
+		this.#makeLimits(0);
+	}
+
+	/** Rules in order of evaluation. */
+	get rules(): readonly CompiledRule[] {
+		return this.#matcher.rules;
+	}
+
+	/** New rules are in force for the next request. */
+	replaceRules(rules: readonly RoutingRule[], now: Millis): void {
+		this.#matcher = new RuleMatcher(rules);
+		this.#makeLimits(now);
+	}
+
+	/** Pools that serve a model, in order; empty when none does. */
+	poolsOf(model: string): readonly number[] {
+		let pools = this.#poolsOf.get(model);
+		if (pools === undefined) {
+			pools = this.#settings.pools.flatMap((pool, index) =>
+				pool.models.some((p) => matches(p, model)) ? [index] : [],
+			);
+			if (this.#poolsOf.size >= 1000) this.#poolsOf.clear();
+			this.#poolsOf.set(model, pools);
+		}
+		return pools;
+	}
+
+	/** Checks, routes and estimates a request; what it answers is ready for the core. Takes from rate limits only when admitted. */
+	admit(metadata: RoutingMetadata, facts: RequestFacts, context: ArrivalContext, now: Millis): Admitted {
+		const { aliases, allocator, levelNames, estimator } = this.#settings;
+		const model = aliases.get(facts.model) ?? facts.model;
+		const { token } = metadata;
+		if (
+			token?.allowedModels !== undefined &&
+			!token.allowedModels.some((p) => matches(p, model) || matches(p, facts.model))
+		) {
+			return refused(
+				"model_not_allowed",
+				`this token may not use model ${quote(facts.model)}; it may use ${token.allowedModels.join(", ")}`,
+				"model",
+			);
+		}
+		const pools = this.poolsOf(model);
+		if (pools.length === 0) {
+			return refused(
+				"model_not_served",
+				`model ${quote(facts.model)} is not served here; GET /v1/models lists what is`,
+				"model",
+			);
+		}
+		if (token?.maxParallelRequests !== undefined && context.tokenInUse >= token.maxParallelRequests) {
+			return refused(
+				"rate_limited",
+				`this token may have ${token.maxParallelRequests} requests at once`,
+				undefined,
+				1000,
+			);
+		}
+		const hintContext = { matcher: this.#matcher, allocator, levelNames, criticalUses: this.#criticalUses };
+		const routed = applyHints(hintContext, metadata, model, context.hints, now);
+		if (routed.kind === "refused") return routed;
+		const { rule, allocation } = routed;
+		const path = this.#paths.pathOf(routed.metadata, model);
+		const flowKey = path.ids[path.ids.length - 1]!;
+		const pool = this.#settings.pools[pools[0]!]!;
+		const promptTokens = estimator.promptTokens(facts, model);
+		const left = pool.maxContextLength - promptTokens;
+		if (left < 0 || (facts.maxTokens !== undefined && facts.maxTokens > left)) {
+			return refused(
+				"context_length_exceeded",
+				`about ${promptTokens} prompt tokens${facts.maxTokens === undefined ? "" : ` and max_tokens ${facts.maxTokens}`} exceed the context of ${pool.maxContextLength} tokens`,
+			);
+		}
+		const estimate = estimator.estimate(facts, model, flowKey, left);
+		const limited = this.#limit(rule, estimate.promptTokens + estimate.completionTokens, now);
+		if (limited !== undefined) return limited;
+		const queue = allocator.queues[allocation.queue]!;
+		const submit = submitRequest({
+			pools,
+			queue: allocation.queue,
+			flow: path,
+			promptTokens: estimate.promptTokens,
+			completionTokens: estimate.completionTokens,
+			cachedTokens: estimate.cachedTokens,
+			sequences: facts.sequences,
+			weight: token?.weightOverride ?? rule.rule.assignWeight ?? 1,
+			timeoutMs: rule.rule.queueTimeoutMs ?? queue.timeoutMs,
+			startWithinMs: context.startWithinMs,
+			mayUpgrade: allocation.mode === "atleast",
+			rule: rule.index,
+			bodyBytes: context.bodyBytes,
+			observed: facts.stream || pool.forceStream,
+			buffered: !facts.stream,
+		});
+		return {
+			kind: "admitted",
+			arrival: { metadata: routed.metadata, facts, model, rule, allocation, flowKey, submit },
+		};
+	}
+
+	/** The end of a request that ran: what the estimator learns, and what a token limit gets back or pays more. */
+	settled(arrival: Arrival, usage: Usage, now: Millis): void {
+		const { facts, model, flowKey, rule, submit } = arrival;
+		this.#settings.estimator.learn(model, flowKey, facts.promptChars, usage, facts.sequences, facts.promptExtraTokens);
+		const unused = submit.promptTokens + submit.completionTokens - usage.promptTokens - usage.completionTokens;
+		this.#tokenLimits[rule.index]?.giveBack(unused, now);
+	}
+
+	/** The end of a request that never ran: nothing was used. */
+	withdrawn(arrival: Arrival, now: Millis): void {
+		const { rule, submit } = arrival;
+		this.#tokenLimits[rule.index]?.giveBack(submit.promptTokens + submit.completionTokens, now);
+	}
+
+	#limit(rule: CompiledRule, tokens: Tokens, now: Millis): Admitted | undefined {
+		const waitRequests = this.#requestLimits[rule.index]?.take(1, now) ?? 0;
+		if (waitRequests > 0) {
+			return refused(
+				"rate_limited",
+				`rule ${quote(rule.rule.name)} allows ${rule.rule.maxRps} requests per second`,
+				undefined,
+				waitRequests,
+			);
+		}
+		const limit = this.#tokenLimits[rule.index];
+		// A request larger than the burst would never be admitted: it costs the whole burst instead.
+		const waitTokens = limit?.take(Math.min(tokens, (rule.rule.maxTps ?? 0) * this.#settings.burstSeconds), now) ?? 0;
+		if (waitTokens === 0) return undefined;
+		this.#requestLimits[rule.index]?.giveBack(1, now);
+		return refused(
+			"rate_limited",
+			`rule ${quote(rule.rule.name)} allows ${rule.rule.maxTps} tokens per second`,
+			undefined,
+			waitTokens,
+		);
+	}
+
+	#makeLimits(now: Millis): void {
+		const { burstSeconds } = this.#settings;
+		const make = (rate: number | undefined, smallest: number) =>
+			rate === undefined ? undefined : new RateLimit(rate, Math.max(smallest, rate * burstSeconds), now);
+		this.#requestLimits = this.rules.map(({ rule }) => make(rule.maxRps, 1));
+		this.#tokenLimits = this.rules.map(({ rule }) => make(rule.maxTps, 0));
+	}
+}
+
+function refused(code: Refusal["code"], message: string, param?: string, retryAfterMs?: Millis): Admitted {
+	return {
+		kind: "refused",
+		refusal: {
+			code,
+			message,
+			...(param === undefined ? {} : { param }),
+			...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+		},
+	};
+}
+
+/** Quoted and cut: names come from clients. */
+function quote(text: string): string {
+	return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
+}
+
+/** A pattern in which `*` stands for any text. Linear, no regular expression. */
+function matches(pattern: string, text: string): boolean {
+	if (!pattern.includes("*")) return pattern === text;
+	const parts = pattern.split("*");
+	if (!text.startsWith(parts[0]!)) return false;
+	let at = parts[0]!.length;
+	for (let i = 1; i < parts.length - 1; i++) {
+		const found = text.indexOf(parts[i]!, at);
+		if (found < 0) return false;
+		at = found + parts[i]!.length;
+	}
+	const last = parts[parts.length - 1]!;
+	return text.length - at >= last.length && text.endsWith(last);
+}

@@ -1,0 +1,160 @@
+/**
+ * What all exchanges of the data plane share, and the way in: which path, whether the process still takes requests. One `Exchange` per
+ * request does the rest.
+ */
+
+import { randomBytes } from "node:crypto";
+import {
+	createServer,
+	type IncomingMessage,
+	type RequestListener as NodeListener,
+	type Server,
+	type ServerResponse,
+} from "node:http";
+import type { Lifecycle } from "../core/lifecycle/lifecycle.ts";
+import type { Refusal } from "../core/model/error-code.ts";
+import type { QueueSettings } from "../core/model/policy.ts";
+import type { Millis, NanoDollars } from "../core/model/units.ts";
+import type { Usage } from "../core/model/usage.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Upstreams } from "../ports/upstream.ts";
+import { dataPath, dialectForPath } from "../protocol/dialects.ts";
+import type { Classifier } from "./classifier.ts";
+import { sendError } from "./error-response.ts";
+import { Exchange } from "./exchange.ts";
+import type { Journal, LedgerRowOf } from "./journal-row.ts";
+import { listModels } from "./models.ts";
+import type { BodyLimits } from "./request-body.ts";
+
+export interface DataPlaneSettings {
+	readonly body: BodyLimits;
+	readonly headerTimeoutMs: Millis;
+	readonly streamHoldMs: Millis;
+	readonly passthroughPaths: readonly string[];
+	readonly engines: readonly {
+		readonly idleTimeoutMs: Millis | undefined;
+		readonly firstByteTimeoutMs: Millis | undefined;
+	}[];
+}
+
+/** Told once per request that ended, however it ended. */
+export interface ExchangeRecord {
+	readonly requestId: string;
+	readonly queue: number;
+	readonly outcome: string;
+	readonly status: number;
+	readonly code?: string;
+	readonly waitMs: Millis;
+	readonly ttftMs?: Millis;
+	readonly durationMs: Millis;
+	readonly usage?: Usage;
+	readonly accountId?: string;
+	readonly model?: string;
+}
+
+export interface DataPlane {
+	readonly settings: DataPlaneSettings;
+	readonly engine: Engine;
+	readonly lifecycle: Lifecycle;
+	readonly classifier: Classifier;
+	readonly upstreams: Upstreams;
+	readonly journal: Journal;
+	readonly queues: readonly QueueSettings[];
+	readonly poolNames: readonly string[];
+	readonly priceOf: (model: string, usage: Usage) => NanoDollars;
+	readonly onEnd: (record: ExchangeRecord) => void;
+	/** Exchanges under way, by request id. */
+	readonly exchanges: Map<string, Exchange>;
+	/** Requests per token that wait or run. */
+	readonly tokenUse: Map<string, number>;
+	draining: boolean;
+	/** Retries allowed at the moment; every request adds a tenth. */
+	retryBudget: number;
+}
+
+export type { LedgerRowOf };
+
+let counter = 0;
+const PROCESS = randomBytes(6).toString("hex");
+
+/** Unique for good: time, process, counter. */
+export function newRequestId(): string {
+	counter = (counter + 1) % 2 ** 32;
+	return `req_${Date.now().toString(36)}${PROCESS}${counter.toString(36)}`;
+}
+
+export function dataPlaneServer(plane: DataPlane): Server {
+	const server = createServer(
+		{ headersTimeout: plane.settings.headerTimeoutMs, requestTimeout: 0, keepAliveTimeout: 60_000, noDelay: true },
+		handlerOf(plane),
+	);
+	server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+		if (!socket.writable || error.code === "ECONNRESET") {
+			socket.destroy();
+			return;
+		}
+		const status =
+			error.code === "HPE_HEADER_OVERFLOW"
+				? "431 Request Header Fields Too Large"
+				: error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+					? "408 Request Timeout"
+					: "400 Bad Request";
+		const code = status.startsWith("431")
+			? "headers_too_large"
+			: status.startsWith("408")
+				? "request_timeout"
+				: "invalid_request";
+		const body = JSON.stringify({
+			error: {
+				message: `not a readable HTTP request (${error.code ?? "malformed"})`,
+				type: "invalid_request_error",
+				code,
+				param: null,
+			},
+		});
+		socket.end(
+			`HTTP/1.1 ${status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+		);
+	});
+	return server;
+}
+
+function handlerOf(plane: DataPlane): NodeListener {
+	return (request: IncomingMessage, response: ServerResponse) => {
+		const url = request.url ?? "/";
+		const query = url.indexOf("?");
+		const path = query < 0 ? url : url.slice(0, query);
+		const dialect = dialectForPath(path);
+		const requestId = newRequestId();
+		const refuse = (refusal: Refusal) => {
+			request.resume();
+			sendError(response, dialect, refusal, requestId);
+		};
+		const found = dataPath(path);
+		const known = found !== undefined || plane.settings.passthroughPaths.includes(path);
+		if (path === "/v1/models" || path.startsWith("/v1/models/")) {
+			if (request.method !== "GET") refuse(wrongMethod(request.method, path, "GET"));
+			else listModels(plane, request, response, path, requestId);
+		} else if (!known) {
+			refuse({
+				code: "not_found",
+				message: `path ${JSON.stringify(path.slice(0, 200))} is not served here`,
+				retryable: false,
+			});
+		} else if (request.method !== "POST") {
+			refuse(wrongMethod(request.method, path, "POST"));
+		} else if (plane.draining) {
+			refuse({ code: "draining", message: "this gateway is shutting down", retryAfterMs: 1000 });
+		} else {
+			new Exchange(plane, request, response, { path, url, dialect, requestId }).start();
+		}
+	};
+}
+
+function wrongMethod(method: string | undefined, path: string, allowed: string): Refusal {
+	return {
+		code: "method_not_allowed",
+		message: `${method} ${path} is not served; allowed: ${allowed}`,
+		retryable: false,
+	};
+}

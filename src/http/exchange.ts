@@ -1,0 +1,730 @@
+/**
+ * One request of the data plane from its first byte to its settlement: classify, read, admit, wait, forward, stream back, settle.
+ *
+ * States: reading → waiting → starting (journal) → running → over; running → waiting again when a dispatch came to nothing.
+ * Whatever happens (client gone, upstream dead, refused, preempted, drained) it settles exactly once: `#over` moves once, the ticket is given back
+ * once, the journal gets one end for each start.
+ *
+ * Headers to the client wait for the first upstream event, so that an engine's error inside a 200 becomes a real status. The end of a
+ * good answer waits until the journal has it: what a client saw finished is on record.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { performance } from "node:perf_hooks";
+import type { Arrival } from "../core/lifecycle/lifecycle.ts";
+import type { ErrorCode, Refusal } from "../core/model/error-code.ts";
+import type { RoutingMetadata } from "../core/model/routing.ts";
+import type { Millis } from "../core/model/units.ts";
+import type { Usage } from "../core/model/usage.ts";
+import type { Reason, Ticket } from "../core/schedule/decision.ts";
+import type { RequestListener } from "../engine/engine.ts";
+import type { UpstreamCall, UpstreamListener } from "../ports/upstream.ts";
+import { editBody } from "../protocol/body-edit.ts";
+import type { Dialect } from "../protocol/dialect.ts";
+import { ENGINES } from "../protocol/engines/detect-engine.ts";
+import { passthroughFacts, readRequestFacts } from "../protocol/request-facts.ts";
+import { readDeadlineHeaders, readHintHeaders } from "../protocol/request-headers.ts";
+import { StreamScanner } from "../protocol/stream-scanner.ts";
+import { classifyUpstreamResponse, type UpstreamError } from "../protocol/upstream-error.ts";
+import { readBodyUsage } from "../protocol/usage.ts";
+import type { DataPlane } from "./data-plane.ts";
+import { sendError } from "./error-response.ts";
+import { clientHeaders, responseHeader, upstreamHeaders } from "./headers.ts";
+import { ledgerRow } from "./journal-row.ts";
+import { readBody } from "./request-body.ts";
+
+const PING_INTERVAL_MS: Millis = 15_000;
+const LARGEST_BUFFERED_ANSWER = 256 * 1024 * 1024;
+const MAX_ATTEMPTS = 3;
+const PASSTHROUGH_TOKENS = 512;
+
+const REASON_CODE: Partial<Record<Reason, ErrorCode>> = {
+	queue_full: "queue_full",
+	exceeds_capacity: "exceeds_capacity",
+	deadline_unmeetable: "deadline_unmeetable",
+	queue_timeout: "queue_timeout",
+	displaced: "displaced",
+	queue_cleared: "queue_cleared",
+	cancelled: "cancelled_by_operator",
+	preempted: "preempted",
+	upstream_unavailable: "upstream_unavailable",
+};
+
+const REASON_MESSAGE: Partial<Record<Reason, string>> = {
+	queue_full: "the queue is full and this account has the most waiting in it",
+	exceeds_capacity: "the request needs more capacity than there is: lower max_tokens or shorten the prompt",
+	deadline_unmeetable: "it could not start within X-Request-Deadline-Ms",
+	queue_timeout: "it waited as long as its queue allows",
+	displaced: "the queue is full and made room for somebody who uses less of it",
+	queue_cleared: "an operator cleared the queue",
+	cancelled: "an operator cancelled the request",
+	preempted: "its capacity was needed for more important work",
+	upstream_unavailable: "no endpoint serves this model at the moment",
+};
+
+export interface ExchangeIdentity {
+	readonly path: string;
+	/** Path with query string. */
+	readonly url: string;
+	readonly dialect: Dialect;
+	readonly requestId: string;
+}
+
+export class Exchange implements RequestListener, UpstreamListener {
+	readonly requestId: string;
+	readonly #plane: DataPlane;
+	readonly #request: IncomingMessage;
+	readonly #response: ServerResponse;
+	readonly #dialect: Dialect;
+	readonly #path: string;
+	readonly #url: string;
+	readonly #startedAt = performance.now();
+	readonly #startedEpoch = Date.now();
+	#metadata: RoutingMetadata | undefined;
+	#body: Uint8Array = new Uint8Array(0);
+	#arrival: Arrival | undefined;
+	#ticket: Ticket = -1;
+	#state: "reading" | "waiting" | "starting" | "running" | "over" = "reading";
+	#pool = 0;
+	#endpoint = 0;
+	#payer = 0;
+	#waitMs: Millis = 0;
+	#dispatchedAt: Millis = 0;
+	#ttftMs: Millis | undefined;
+	#attempts = 0;
+	#journaled = false;
+	#call: UpstreamCall | undefined;
+	#status = 0;
+	#rawHeaders: readonly (Uint8Array | string)[] = [];
+	#scanner: StreamScanner | undefined;
+	/** Of a stream: bytes for the client that wait (for headers, or for the journal). Of any other answer: all of it. */
+	#held: Uint8Array[] = [];
+	#heldBytes = 0;
+	#tokensSeen = 0;
+	#lastDataAt: Millis = 0;
+	#idleTimer: NodeJS.Timeout | undefined;
+	#holdTimer: NodeJS.Timeout | undefined;
+	#retryTimer: NodeJS.Timeout | undefined;
+	#paused = false;
+
+	constructor(plane: DataPlane, request: IncomingMessage, response: ServerResponse, identity: ExchangeIdentity) {
+		this.#plane = plane;
+		this.#request = request;
+		this.#response = response;
+		this.#dialect = identity.dialect;
+		this.#path = identity.path;
+		this.#url = identity.url;
+		this.requestId = identity.requestId;
+	}
+
+	get state(): string {
+		return this.#state;
+	}
+
+	get arrival(): Arrival | undefined {
+		return this.#arrival;
+	}
+
+	get ageMs(): Millis {
+		return performance.now() - this.#startedAt;
+	}
+
+	// --- on the way in
+
+	start(): void {
+		this.#plane.exchanges.set(this.requestId, this);
+		this.#plane.retryBudget = Math.min(10, this.#plane.retryBudget + 0.1);
+		this.#response.on("close", () => this.#clientGone());
+		this.#response.on("error", () => this.#clientGone());
+		const classified = this.#plane.classifier.classify(this.#request);
+		if (classified instanceof Promise) {
+			classified.then(
+				(answer) => this.#classified(answer),
+				() => this.#refuse({ code: "internal", message: "the request could not be classified" }),
+			);
+		} else {
+			this.#classified(classified);
+		}
+	}
+
+	#classified(answer: Awaited<ReturnType<DataPlane["classifier"]["classify"]>>): void {
+		if (this.#state === "over") return;
+		if (answer.kind === "refused") {
+			this.#refuse(answer.refusal);
+			return;
+		}
+		this.#metadata = answer.metadata;
+		readBody(this.#request, this.#plane.settings.body, (reading) => {
+			if (this.#state !== "reading") return;
+			if (reading.ok) this.#admit(reading.body, answer.metadata);
+			else this.#refuse(reading.refusal);
+		});
+	}
+
+	#admit(body: Uint8Array, metadata: RoutingMetadata): void {
+		const passthrough = this.#plane.settings.passthroughPaths.includes(this.#path);
+		const parsed = parseJson(body);
+		if (parsed === undefined && !passthrough) {
+			this.#refuse({ code: "invalid_request", message: "the body is not valid JSON", param: "body", retryable: false });
+			return;
+		}
+		const reading = passthrough
+			? ({ ok: true, facts: passthroughFacts(parsed, PASSTHROUGH_TOKENS) } as const)
+			: readRequestFacts(this.#path, parsed);
+		if (!reading.ok) {
+			this.#refuse(reading.refusal);
+			return;
+		}
+		const deadline = readDeadlineHeaders(this.#request.headers);
+		if (!deadline.ok) {
+			this.#refuse(deadline.refusal);
+			return;
+		}
+		const { engine, lifecycle, tokenUse } = this.#plane;
+		const tokenId = metadata.tokenId;
+		const admitted = lifecycle.admit(
+			metadata,
+			reading.facts,
+			{
+				hints: readHintHeaders(this.#request.headers),
+				bodyBytes: body.length,
+				startWithinMs: deadline.value.deadlineMs ?? Number.POSITIVE_INFINITY,
+				tokenInUse: tokenId === undefined ? 0 : (tokenUse.get(tokenId) ?? 0),
+			},
+			performance.now(),
+		);
+		if (admitted.kind === "refused") {
+			this.#refuse(admitted.refusal);
+			return;
+		}
+		const { arrival } = admitted;
+		this.#arrival = arrival;
+		if (!arrival.submit.pools.some((pool) => engine.core.pools[pool]!.isUp)) {
+			lifecycle.withdrawn(arrival, performance.now());
+			this.#refuse({
+				code: "upstream_unavailable",
+				message: `no endpoint that serves ${JSON.stringify(arrival.model)} answers`,
+				retryAfterMs: 1000,
+			});
+			return;
+		}
+		if (tokenId !== undefined) tokenUse.set(tokenId, (tokenUse.get(tokenId) ?? 0) + 1);
+		const streamUsage =
+			arrival.facts.stream &&
+			!arrival.facts.wantsStreamUsage &&
+			this.#dialect.name === "openai" &&
+			arrival.facts.operation !== "response";
+		this.#body = passthrough
+			? body
+			: (editBody(body, {
+					...(arrival.model === arrival.facts.model ? {} : { model: arrival.model }),
+					...(streamUsage ? { includeStreamUsage: true } : {}),
+					priority: "remove",
+					removeRid: true,
+				}) ?? body);
+		this.#state = "waiting";
+		if (arrival.facts.stream) this.#armHold();
+		this.#ticket = engine.submit(arrival.submit, this);
+	}
+
+	// --- decisions of the engine
+
+	dispatched(pool: number, endpoint: number, payer: number, waitMs: Millis): void {
+		if (this.#state === "over") return;
+		this.#pool = pool;
+		this.#endpoint = endpoint;
+		this.#payer = payer;
+		this.#waitMs = waitMs;
+		this.#state = "starting";
+		this.#attempts++;
+		const { journal } = this.#plane;
+		if (!this.#journaled) {
+			if (!journal.start(this.#row("unknown", this.#estimatedUsage(), undefined))) {
+				// Submit has not returned yet when the dispatch comes from within it: the ticket is given back a turn later.
+				queueMicrotask(() =>
+					this.#fail({ code: "stores_unavailable", message: "the journal is full", retryAfterMs: 5000 }, "refused"),
+				);
+				return;
+			}
+			this.#journaled = true;
+		}
+		void journal.flushed().then(() => this.#send());
+	}
+
+	ended(reason: Reason, waitMs: Millis): void {
+		if (this.#state === "over") return;
+		this.#waitMs = waitMs;
+		const { engine, lifecycle } = this.#plane;
+		const arrival = this.#arrival!;
+		const wait =
+			reason === "queue_full" || reason === "displaced" || reason === "deadline_unmeetable"
+				? engine.core.estimatedStartMs(
+						arrival.submit.pools[0]!,
+						arrival.submit.queue,
+						arrival.submit.promptTokens + arrival.submit.completionTokens,
+					)
+				: 1000;
+		lifecycle.withdrawn(arrival, performance.now());
+		this.#ticket = -1;
+		const message = REASON_MESSAGE[reason] ?? reason;
+		this.#settleWithError(
+			{ code: REASON_CODE[reason] ?? "internal", message, retryAfterMs: Math.max(1000, wait) },
+			reason,
+		);
+	}
+
+	preempted(): void {
+		this.#call?.abort();
+		this.#call = undefined;
+		const lag = this.#engineFacts().cancelLagMs;
+		const lagMs = this.#arrival!.facts.stream ? lag.stream : lag.nonStream;
+		this.#state = "waiting";
+		this.#reset();
+		setTimeout(() => {
+			if (this.#ticket >= 0) this.#plane.engine.aborted(this.#ticket);
+		}, lagMs);
+	}
+
+	// --- upstream
+
+	#send(): void {
+		if (this.#state !== "starting") return;
+		this.#state = "running";
+		this.#dispatchedAt = performance.now();
+		this.#lastDataAt = this.#dispatchedAt;
+		this.#call = this.#plane.upstreams.forward(
+			this.#pool,
+			this.#endpoint,
+			this.#url,
+			upstreamHeaders(this.#request.rawHeaders, this.#body.length, this.requestId),
+			this.#body,
+			this,
+		);
+		this.#armIdle();
+	}
+
+	response(status: number, rawHeaders: readonly (Uint8Array | string)[]): void {
+		this.#status = status;
+		this.#rawHeaders = rawHeaders;
+		this.#lastDataAt = performance.now();
+		const arrival = this.#arrival!;
+		const isStream =
+			status === 200 && (responseHeader(rawHeaders, "content-type") ?? "").startsWith("text/event-stream");
+		if (isStream) {
+			this.#scanner = new StreamScanner({
+				dialect: this.#dialect,
+				engine: this.#engineFacts(),
+				removeUsageEvent: !arrival.facts.wantsStreamUsage && this.#dialect.name === "openai",
+				sequences: arrival.facts.sequences,
+			});
+		}
+	}
+
+	data(chunk: Uint8Array): void {
+		this.#lastDataAt = performance.now();
+		const scanner = this.#scanner;
+		if (scanner === undefined) {
+			this.#heldBytes += chunk.length;
+			if (this.#heldBytes > LARGEST_BUFFERED_ANSWER) {
+				this.#call?.abort();
+				this.#fail(
+					{ code: "upstream_protocol_error", message: `the answer is larger than ${LARGEST_BUFFERED_ANSWER} bytes` },
+					"upstream_error",
+				);
+				return;
+			}
+			this.#held.push(chunk);
+			return;
+		}
+		const out = scanner.push(chunk);
+		const tokens = scanner.tokenEvents - this.#tokensSeen;
+		if (tokens > 0) {
+			if (this.#tokensSeen === 0) this.#ttftMs = performance.now() - this.#startedAt;
+			this.#tokensSeen = scanner.tokenEvents;
+			this.#plane.engine.produced(this.#ticket, tokens);
+		}
+		if (scanner.error !== undefined && scanner.tokenEvents === 0) return;
+		if (scanner.events === 0 || scanner.terminated) {
+			this.#held.push(...out);
+			return;
+		}
+		this.#sendHeaders();
+		let full = false;
+		for (const bytes of this.#held) full = !this.#response.write(bytes) || full;
+		this.#held = [];
+		for (const bytes of out) full = !this.#response.write(bytes) || full;
+		if (full && !this.#paused) {
+			this.#paused = true;
+			this.#call?.pause();
+			this.#response.once("drain", () => {
+				this.#paused = false;
+				this.#lastDataAt = performance.now();
+				this.#call?.resume();
+			});
+		}
+	}
+
+	end(): void {
+		this.#call = undefined;
+		if (this.#state !== "running") return;
+		if (this.#scanner === undefined) this.#endWhole();
+		else this.#endStream(this.#scanner);
+	}
+
+	failed(error: Error, reached: boolean): void {
+		this.#call = undefined;
+		if (this.#state !== "running") return;
+		this.#plane.upstreams.report(this.#pool, this.#endpoint, false);
+		const nothingSent = !this.#response.headersSent && this.#status === 0;
+		const stale =
+			!reached ||
+			(error as NodeJS.ErrnoException).code === "ECONNRESET" ||
+			(error as NodeJS.ErrnoException).code === "UND_ERR_SOCKET";
+		if (nothingSent && stale && this.#retry(0)) return;
+		const began = this.#status !== 0;
+		this.#fail(
+			began
+				? { code: "upstream_protocol_error", message: "the upstream broke off its answer" }
+				: { code: "upstream_unavailable", message: "the upstream cannot be reached", retryAfterMs: 1000 },
+			"upstream_error",
+		);
+	}
+
+	#endWhole(): void {
+		const body = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held, this.#heldBytes);
+		const problem = classifyUpstreamResponse(this.#status, body, this.#engineFacts());
+		if (problem !== undefined) {
+			this.#upstreamProblem(problem, body);
+			return;
+		}
+		this.#plane.upstreams.report(this.#pool, this.#endpoint, true);
+		const usage = readBodyUsage(this.#dialect, body) ?? this.#withoutUsage();
+		this.#ttftMs ??= performance.now() - this.#startedAt;
+		this.#settle("completed", usage, undefined);
+		const headers = this.#ownHeaders();
+		headers.push("X-Tokens-Used", String(usage.promptTokens + usage.completionTokens));
+		void this.#plane.journal.flushed().then(() => {
+			if (this.#response.destroyed) return;
+			this.#response.writeHead(this.#status, clientHeaders(this.#rawHeaders, headers, body.length));
+			this.#response.end(body);
+		});
+	}
+
+	#endStream(scanner: StreamScanner): void {
+		const tail = scanner.end();
+		if (scanner.error !== undefined && !this.#response.headersSent) {
+			this.#upstreamProblem(scanner.error, undefined);
+			return;
+		}
+		this.#plane.upstreams.report(this.#pool, this.#endpoint, scanner.terminated);
+		const usage = scanner.usage() ?? this.#withoutUsage();
+		if (!scanner.terminated && scanner.error === undefined) {
+			this.#fail(
+				{ code: "upstream_protocol_error", message: "the upstream's stream ended without its end mark" },
+				"upstream_error",
+				usage,
+			);
+			return;
+		}
+		this.#settle(
+			scanner.error === undefined ? "completed" : "upstream_error",
+			usage,
+			scanner.error === undefined ? undefined : "upstream_protocol_error",
+		);
+		void this.#plane.journal.flushed().then(() => {
+			if (this.#response.destroyed) return;
+			this.#sendHeaders();
+			for (const bytes of this.#held) this.#response.write(bytes);
+			this.#response.end(tail);
+		});
+	}
+
+	/** The engine answered with an error: retried elsewhere when that can help, else passed on as it came. */
+	#upstreamProblem(problem: UpstreamError, body: Uint8Array | undefined): void {
+		this.#plane.upstreams.report(this.#pool, this.#endpoint, !problem.countsForBreaker);
+		if (problem.retryable && !this.#response.headersSent) {
+			const retryAfter = Number(responseHeader(this.#rawHeaders, "retry-after"));
+			if (this.#retry(Number.isFinite(retryAfter) ? Math.min(retryAfter, 5) * 1000 : 0)) return;
+		}
+		const busy = problem.kind === "busy";
+		if (body === undefined || this.#status < 400 || this.#response.headersSent) {
+			const code: ErrorCode = busy
+				? "upstream_unavailable"
+				: problem.kind === "context"
+					? "context_length_exceeded"
+					: problem.kind === "client"
+						? "invalid_request"
+						: "upstream_protocol_error";
+			this.#fail({ code, message: `the upstream answered: ${problem.message}`, retryAfterMs: 1000 }, "upstream_error");
+			return;
+		}
+		// The engine refused before it did any work.
+		this.#settle(
+			"upstream_error",
+			{ promptTokens: 0, completionTokens: 0, cachedTokens: 0, source: "estimated" },
+			`upstream_${this.#status}`,
+		);
+		this.#response.writeHead(this.#status, clientHeaders(this.#rawHeaders, this.#ownHeaders(), body.length));
+		this.#response.end(body);
+	}
+
+	/** Gives the ticket back for another attempt, within the budget of a tenth of all requests. */
+	#retry(afterMs: Millis): boolean {
+		if (this.#attempts >= MAX_ATTEMPTS || this.#plane.retryBudget < 1 || this.#plane.draining) return false;
+		this.#plane.retryBudget--;
+		this.#reset();
+		this.#state = "waiting";
+		const jitter = 20 + Math.random() * 80;
+		this.#retryTimer = setTimeout(() => {
+			this.#retryTimer = undefined;
+			if (this.#ticket >= 0) this.#plane.engine.takeBack(this.#ticket);
+		}, afterMs + jitter);
+		return true;
+	}
+
+	#reset(): void {
+		clearTimeout(this.#idleTimer);
+		this.#call = undefined;
+		this.#status = 0;
+		this.#scanner = undefined;
+		this.#held = [];
+		this.#heldBytes = 0;
+		this.#tokensSeen = 0;
+	}
+
+	// --- on the way out
+
+	/** Asked for by an operator. */
+	cancelByOperator(): void {
+		this.#call?.abort();
+		this.#fail(
+			{ code: "cancelled_by_operator", message: "an operator cancelled the request", retryable: false },
+			"cancelled",
+		);
+	}
+
+	/** The process stops and waits no longer. */
+	endForDrain(): void {
+		this.#call?.abort();
+		this.#fail({ code: "draining", message: "this gateway is shutting down", retryAfterMs: 1000 }, "drained");
+	}
+
+	#clientGone(): void {
+		if (this.#state === "over" || this.#response.writableFinished) return;
+		const running = this.#state === "running";
+		this.#call?.abort();
+		this.#call = undefined;
+		const usage = running ? this.#withoutUsage() : NOTHING;
+		this.#settle("client_closed", usage, "client_closed", running);
+	}
+
+	/** Ends a request that is no success; what its engine did so far is charged. */
+	#fail(
+		refusal: Refusal,
+		outcome: string,
+		usage: Usage = this.#state === "running" ? this.#withoutUsage() : NOTHING,
+	): void {
+		if (this.#state === "over") return;
+		this.#settle(outcome, usage, refusal.code);
+		const extra = Object.fromEntries(pairs(this.#arrival === undefined ? [] : this.#ownHeaders()));
+		sendError(this.#response, this.#dialect, refusal, this.requestId, extra);
+	}
+
+	/** Refused before it had a ticket. */
+	#refuse(refusal: Refusal): void {
+		this.#request.resume();
+		this.#settleWithError(refusal, "refused");
+	}
+
+	#settleWithError(refusal: Refusal, outcome: string): void {
+		this.#settle(outcome, NOTHING, refusal.code);
+		const extra = Object.fromEntries(pairs(this.#arrival === undefined ? [] : this.#ownHeaders()));
+		sendError(this.#response, this.#dialect, refusal, this.requestId, extra);
+		// A body that is still coming would be read for nothing.
+		if (!this.#request.complete) this.#response.once("finish", () => this.#request.destroy());
+	}
+
+	/** The one end: ticket, token use, timers, journal, records. `lingers`: the engine may go on for a while after the abort. */
+	#settle(outcome: string, usage: Usage, errorCode: string | undefined, lingers = false): void {
+		if (this.#state === "over") return;
+		const before = this.#state;
+		this.#state = "over";
+		clearTimeout(this.#idleTimer);
+		clearTimeout(this.#holdTimer);
+		clearTimeout(this.#retryTimer);
+		const { engine, journal, lifecycle, exchanges, onEnd } = this.#plane;
+		exchanges.delete(this.requestId);
+		const arrival = this.#arrival;
+		const ticket = this.#ticket;
+		this.#ticket = -1;
+		if (arrival !== undefined) {
+			this.#releaseToken();
+			if (ticket >= 0) {
+				if (engine.core.isWaiting(ticket)) {
+					engine.cancel(ticket);
+					lifecycle.withdrawn(arrival, performance.now());
+				} else {
+					const lag = lingers ? this.#engineFacts().cancelLagMs : undefined;
+					const lagMs = lag === undefined ? 0 : arrival.facts.stream ? lag.stream : lag.nonStream;
+					if (lagMs > 0) setTimeout(() => engine.finish(ticket, usage), lagMs);
+					else engine.finish(ticket, usage);
+					lifecycle.settled(arrival, usage, performance.now());
+				}
+			}
+			if (this.#journaled) journal.end(this.#row(outcome, usage, errorCode));
+		}
+		onEnd({
+			requestId: this.requestId,
+			queue: arrival?.submit.queue ?? -1,
+			outcome,
+			status: this.#response.statusCode,
+			waitMs: before === "reading" ? 0 : this.#waitMs,
+			durationMs: performance.now() - this.#startedAt,
+			...(this.#ttftMs === undefined ? {} : { ttftMs: this.#ttftMs }),
+			...(errorCode === undefined ? {} : { code: errorCode }),
+			...(ticket >= 0 ? { usage } : {}),
+			...(this.#metadata === undefined ? {} : { accountId: this.#metadata.accountId }),
+			...(arrival === undefined ? {} : { model: arrival.model }),
+		});
+	}
+
+	#releaseToken(): void {
+		const tokenId = this.#metadata?.tokenId;
+		if (tokenId === undefined) return;
+		const left = (this.#plane.tokenUse.get(tokenId) ?? 1) - 1;
+		if (left > 0) this.#plane.tokenUse.set(tokenId, left);
+		else this.#plane.tokenUse.delete(tokenId);
+	}
+
+	// --- small parts
+
+	#row(outcome: string, usage: Usage, errorCode: string | undefined) {
+		const arrival = this.#arrival!;
+		return ledgerRow({
+			requestId: this.requestId,
+			clientRequestId: clientRequestId(this.#request),
+			arrival,
+			provider: this.#plane.poolNames[this.#pool]!,
+			queue: this.#plane.queues[arrival.submit.queue]!.label,
+			usage,
+			waitMs: this.#waitMs,
+			ttftMs: this.#ttftMs,
+			durationMs: performance.now() - this.#startedAt,
+			outcome,
+			errorCode,
+			cost: this.#plane.priceOf(arrival.model, usage),
+			startedAt: this.#startedEpoch,
+		});
+	}
+
+	#estimatedUsage(): Usage {
+		const { promptTokens, completionTokens } = this.#arrival!.submit;
+		return { promptTokens, completionTokens, cachedTokens: 0, source: "estimated" };
+	}
+
+	/** What a run that reported nothing must have used: its prompt, and a token for every event seen. */
+	#withoutUsage(): Usage {
+		const seen = this.#scanner?.usage();
+		const completionTokens = Math.max(this.#tokensSeen, seen?.completionTokens ?? 0);
+		const complete = this.#status === 200 && this.#scanner === undefined;
+		return {
+			promptTokens: seen?.promptTokens || this.#arrival!.submit.promptTokens,
+			completionTokens: complete ? this.#arrival!.submit.completionTokens : completionTokens,
+			cachedTokens: seen?.cachedTokens ?? 0,
+			source: "estimated",
+		};
+	}
+
+	#ownHeaders(): string[] {
+		const arrival = this.#arrival!;
+		const { queues } = this.#plane;
+		const headers = [
+			"X-Request-ID",
+			this.requestId,
+			"X-TGW-Queue",
+			queues[arrival.submit.queue]!.label,
+			"X-Priority-Level",
+			String(arrival.submit.queue),
+			"X-Queue-Wait-Ms",
+			String(Math.round(this.#waitMs)),
+			"X-TGW-Routed-By",
+			arrival.metadata.routedBy,
+		];
+		if (this.#state !== "waiting" && this.#payer !== arrival.submit.queue && this.#attempts > 0) {
+			headers.push("X-TGW-Bucket-Used", queues[this.#payer]!.label);
+		}
+		if (arrival.metadata.tokenId !== undefined) headers.push("X-Token-ID", arrival.metadata.tokenId);
+		return headers;
+	}
+
+	#sendHeaders(): void {
+		clearTimeout(this.#holdTimer);
+		if (this.#response.headersSent) return;
+		this.#response.writeHead(this.#status, clientHeaders(this.#rawHeaders, this.#ownHeaders(), undefined));
+	}
+
+	/** A stream that waits long gets its headers and pings, so that no wall on the way gives up on it. */
+	#armHold(): void {
+		this.#holdTimer = setTimeout(() => {
+			if (this.#state === "over") return;
+			if (!this.#response.headersSent) {
+				const headers = this.#ownHeaders();
+				headers.push("content-type", "text/event-stream", "cache-control", "no-cache");
+				this.#response.writeHead(200, headers);
+			}
+			const ping = () => {
+				this.#response.write(this.#dialect.ping);
+				this.#holdTimer = setTimeout(ping, PING_INTERVAL_MS);
+			};
+			ping();
+		}, this.#plane.settings.streamHoldMs);
+	}
+
+	/** One timer for silence: before the first byte (when wanted) and between bytes. */
+	#armIdle(): void {
+		const { idleTimeoutMs, firstByteTimeoutMs } = this.#plane.settings.engines[this.#pool]!;
+		const longest = Math.min(idleTimeoutMs ?? Number.POSITIVE_INFINITY, firstByteTimeoutMs ?? Number.POSITIVE_INFINITY);
+		const check = () => {
+			if (this.#state !== "running") return;
+			const limit = this.#status === 0 ? firstByteTimeoutMs : idleTimeoutMs;
+			const silent = performance.now() - this.#lastDataAt;
+			if (limit !== undefined && !this.#paused && silent >= limit) {
+				this.#call?.abort();
+				this.#plane.upstreams.report(this.#pool, this.#endpoint, false);
+				const what = this.#status === 0 ? "did not begin to answer" : "fell silent";
+				this.#fail(
+					{ code: "upstream_timeout", message: `the upstream ${what} for ${limit / 1000} s`, retryAfterMs: 1000 },
+					"upstream_error",
+				);
+				return;
+			}
+			const next = limit === undefined || this.#paused ? longest : Math.max(10, limit - silent);
+			this.#idleTimer = setTimeout(check, Math.min(next, longest));
+		};
+		if (Number.isFinite(longest)) this.#idleTimer = setTimeout(check, longest);
+	}
+
+	#engineFacts() {
+		return (
+			ENGINES[this.#plane.upstreams.engineOf(this.#pool, this.#endpoint) as keyof typeof ENGINES] ?? ENGINES.generic
+		);
+	}
+}
+
+const NOTHING: Usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0, source: "measured" };
+
+function parseJson(body: Uint8Array): unknown {
+	try {
+		return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
+	} catch {
+		return undefined;
+	}
+}
+
+function clientRequestId(request: IncomingMessage): string | undefined {
+	const id = request.headers["x-request-id"];
+	return typeof id === "string" ? id.slice(0, 128) : undefined;
+}
+
+function* pairs(flat: readonly string[]): Generator<readonly [string, string]> {
+	for (let at = 0; at + 1 < flat.length; at += 2) yield [flat[at]!, flat[at + 1]!];
+}

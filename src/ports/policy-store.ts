@@ -1,0 +1,22 @@
+/**
+ * Policy as a whole: its version, by which a gateway notices changes made elsewhere, and many changes as one transaction
+ * (`tokligence apply`).
+ */
+import type { NewAccount } from "./account-store.ts";
+import type { NewRule } from "./rule-store.ts";
+import type { WriteResult } from "./write-result.ts";
+
+export type PolicyChange =
+	/** Creates the account or brings it to exactly these fields. */
+	| { readonly kind: "put_account"; readonly account: NewAccount & { readonly id: string } }
+	| { readonly kind: "delete_account"; readonly id: string }
+	/** Creates the rule or brings the one of the same name to exactly these fields. */
+	| { readonly kind: "put_rule"; readonly rule: NewRule }
+	| { readonly kind: "delete_rule"; readonly name: string };
+
+export interface PolicyStore {
+	/** Rises with every change of accounts, tokens and rules, in the order in which they became visible. */
+	version(): Promise<number>;
+	/** All or nothing, idempotent; answers how many changes altered something. */
+	apply(changes: readonly PolicyChange[], actor: string): Promise<WriteResult<number>>;
+}

@@ -1,0 +1,42 @@
+/** Where requests run: forwarding to an endpoint of a pool, and what comes back. */
+import type { Millis } from "../core/model/units.ts";
+
+/** What happens to a forwarded request, in this order: `response` once, `data` many times, then `end` or `failed` once. */
+export interface UpstreamListener {
+	response(status: number, rawHeaders: readonly (Uint8Array | string)[]): void;
+	data(chunk: Uint8Array): void;
+	end(): void;
+	/** `reached`: the engine may have seen the request. */
+	failed(error: Error, reached: boolean): void;
+}
+
+/** A request under way. All calls are harmless after its end. */
+export interface UpstreamCall {
+	pause(): void;
+	resume(): void;
+	/** Breaks the connection; nothing is reported after it. */
+	abort(): void;
+}
+
+export interface UpstreamAnswer {
+	readonly status: number;
+	readonly text: string;
+}
+
+export interface Upstreams {
+	/** Sends a body to an endpoint of a pool; `headers` alternate name and value. The endpoint's key is added. */
+	forward(
+		pool: number,
+		endpoint: number,
+		path: string,
+		headers: string[],
+		body: Uint8Array,
+		listener: UpstreamListener,
+	): UpstreamCall;
+	/** A small question, answered whole; rejects on failure or after `timeoutMs`. */
+	get(pool: number, endpoint: number, path: string, timeoutMs: Millis): Promise<UpstreamAnswer>;
+	/** Name of the engine that an endpoint runs, as far as known. */
+	engineOf(pool: number, endpoint: number): string;
+	/** Tells how a forwarded request went, for the endpoint's breaker. */
+	report(pool: number, endpoint: number, ok: boolean): void;
+}

@@ -1,0 +1,112 @@
+/**
+ * Connections to one endpoint of a provider: one undici pool, and what a forwarded request reports back.
+ *
+ * Low-level `dispatch`: no streams, no header objects, back-pressure through the controller. Time-outs are the caller's (an
+ * engine's queue counts as silence); idle connections are dropped before the engine does it. Retries are decided above.
+ */
+import { type Dispatcher, Pool } from "undici";
+import type { Millis } from "../core/model/units.ts";
+import type { UpstreamAnswer, UpstreamCall, UpstreamListener } from "../ports/upstream.ts";
+
+export interface UpstreamOptions {
+	readonly connectTimeoutMs: Millis;
+	readonly keepAliveMs: Millis;
+}
+
+export class Upstream {
+	readonly origin: string;
+	readonly #basePath: string;
+	readonly #pool: Pool;
+
+	/** @param endpoint base URL; a path in it is kept before the request's path */
+	constructor(endpoint: string, options: UpstreamOptions) {
+		const url = new URL(endpoint);
+		this.origin = url.origin;
+		this.#basePath = url.pathname === "/" ? "" : url.pathname.replace(/\/$/, "");
+		this.#pool = new Pool(url.origin, {
+			connections: null,
+			pipelining: 1,
+			headersTimeout: 0,
+			bodyTimeout: 0,
+			keepAliveTimeout: options.keepAliveMs,
+			keepAliveMaxTimeout: options.keepAliveMs,
+			connectTimeout: options.connectTimeoutMs,
+			allowH2: false,
+		});
+	}
+
+	/** Forwards a request; `headers` alternate name and value. */
+	forward(path: string, headers: string[], body: Uint8Array, listener: UpstreamListener): UpstreamCall {
+		const call = new Call(listener);
+		this.#pool.dispatch({ path: this.#basePath + path, method: "POST", headers, body }, call);
+		return call;
+	}
+
+	/** A small request answered whole, for health and models; rejects on failure or after `timeoutMs`. */
+	async get(path: string, headers: Record<string, string>, timeoutMs: Millis): Promise<UpstreamAnswer> {
+		const response = await this.#pool.request({
+			path: this.#basePath + path,
+			method: "GET",
+			headers,
+			signal: AbortSignal.timeout(timeoutMs),
+		});
+		return { status: response.statusCode, text: await response.body.text() };
+	}
+
+	close(): Promise<void> {
+		return this.#pool.destroy();
+	}
+}
+
+class Call implements Dispatcher.DispatchHandler, UpstreamCall {
+	readonly #listener: UpstreamListener;
+	#controller: Dispatcher.DispatchController | undefined;
+	#over = false;
+	#aborted = false;
+
+	constructor(listener: UpstreamListener) {
+		this.#listener = listener;
+	}
+
+	pause(): void {
+		if (!this.#over) this.#controller?.pause();
+	}
+
+	resume(): void {
+		if (!this.#over) this.#controller?.resume();
+	}
+
+	abort(): void {
+		if (this.#over) return;
+		this.#over = true;
+		this.#aborted = true;
+		this.#controller?.abort(new Error("aborted by the gateway"));
+	}
+
+	onRequestStart(controller: Dispatcher.DispatchController): void {
+		this.#controller = controller;
+		// Aborted before a connection was free.
+		if (this.#aborted) controller.abort(new Error("aborted by the gateway"));
+	}
+
+	onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+		if (this.#over || status < 200) return;
+		this.#listener.response(status, (controller.rawHeaders ?? []) as readonly (Buffer | string)[]);
+	}
+
+	onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+		if (!this.#over) this.#listener.data(chunk);
+	}
+
+	onResponseEnd(): void {
+		if (this.#over) return;
+		this.#over = true;
+		this.#listener.end();
+	}
+
+	onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+		if (this.#over) return;
+		this.#over = true;
+		this.#listener.failed(error, this.#controller !== undefined);
+	}
+}
