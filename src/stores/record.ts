@@ -1,0 +1,44 @@
+/** Small rules that every store implementation keeps alike. */
+import { randomBytes } from "node:crypto";
+import type { EpochMillis } from "../core/model/units.ts";
+import type { PolicyChange } from "../ports/policy-store.ts";
+import type { Patch } from "../ports/write-result.ts";
+
+/** `acct_…`, `token_…`, `rule_…`: 96 random bits as hex. */
+export function newId(kind: "acct" | "token" | "rule"): string {
+	return `${kind}_${randomBytes(12).toString("hex")}`;
+}
+
+/** Absent leaves a field, `null` removes it. */
+export function applyPatch<T extends object>(before: T, patch: Patch<Partial<T>>): T {
+	const after = { ...before } as Record<string, unknown>;
+	for (const [field, value] of Object.entries(patch)) {
+		if (value === null) delete after[field];
+		else if (value !== undefined) after[field] = value;
+	}
+	return after as T;
+}
+
+/** Equal as JSON, whatever the order of fields; undefined counts as absent. */
+export function sameFields(a: unknown, b: unknown): boolean {
+	return canonicalJson(a) === canonicalJson(b);
+}
+
+function canonicalJson(value: unknown): string {
+	return JSON.stringify(value, (_, part: unknown) =>
+		part !== null && typeof part === "object" && !Array.isArray(part)
+			? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+			: part,
+	);
+}
+
+/** So that a catch-all may be replaced by another one in the same file. */
+export function deletionsLast(changes: readonly PolicyChange[]): readonly PolicyChange[] {
+	const isDeletion = ({ kind }: PolicyChange) => kind === "delete_account" || kind === "delete_rule";
+	return [...changes].sort((a, b) => Number(isDeletion(a)) - Number(isDeletion(b)));
+}
+
+/** `YYYY-MM-DD` in UTC. */
+export function utcDay(at: EpochMillis): string {
+	return new Date(at).toISOString().slice(0, 10);
+}

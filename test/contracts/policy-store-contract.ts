@@ -1,0 +1,62 @@
+import { describe, expect, it } from "vitest";
+import type { PolicyChange } from "../../src/ports/policy-store.ts";
+import { allPages, START, type StoresUnderTest } from "./subject.ts";
+
+const CHANGES: readonly PolicyChange[] = [
+	{ kind: "put_account", account: { id: "shop", email: "", name: "Shop", accountType: "external" } },
+	{ kind: "put_rule", rule: { name: "Catch-all", priorityOrder: 1000 } },
+	{ kind: "put_rule", rule: { name: "Batch", priorityOrder: 5, matchWorkload: "batch" } },
+];
+
+export function describePolicyStore(subject: StoresUnderTest): void {
+	describe("policy as one change", () => {
+		it("applies, and a second time changes nothing", async () => {
+			const { policy, accounts, rules, audit } = subject.stores;
+			expect(await policy.apply(CHANGES, "cli:ann")).toEqual({ ok: true, value: 3 });
+			expect((await accounts.get("shop"))?.name).toBe("Shop");
+			expect((await rules.all()).map(({ name }) => name)).toEqual(["Batch", "Catch-all"]);
+			expect(await policy.apply(CHANGES, "cli:ann")).toEqual({ ok: true, value: 0 });
+			expect((await audit.list({}, {})).items).toHaveLength(3);
+		});
+
+		it("brings existing things to exactly the given fields, keeping ids", async () => {
+			const { policy, rules } = subject.stores;
+			await policy.apply(CHANGES, "admin");
+			const id = (await rules.all())[0]?.id;
+			const rule = { name: "Batch", priorityOrder: 6, matchWorkload: "interactive" };
+			expect(await policy.apply([{ kind: "put_rule", rule }], "admin")).toEqual({ ok: true, value: 1 });
+			expect((await rules.all())[0]).toEqual({ ...rule, id, enabled: true });
+		});
+
+		it("replaces a catch-all in one go, and refuses to remove the last as a whole", async () => {
+			const { policy, accounts, rules } = subject.stores;
+			await policy.apply(CHANGES, "admin");
+			const swap: PolicyChange[] = [
+				{ kind: "delete_rule", name: "Catch-all" },
+				{ kind: "put_rule", rule: { name: "Rest", priorityOrder: 900 } },
+			];
+			expect(await policy.apply(swap, "admin")).toEqual({ ok: true, value: 2 });
+			const bad: PolicyChange[] = [
+				{ kind: "put_account", account: { id: "new", email: "", name: "New", accountType: "external" } },
+				{ kind: "delete_rule", name: "Rest" },
+			];
+			expect(await policy.apply(bad, "admin")).toMatchObject({ ok: false, reason: "conflict" });
+			expect(await accounts.get("new")).toBeUndefined();
+			expect((await rules.all()).map(({ name }) => name)).toEqual(["Batch", "Rest"]);
+		});
+
+		it("audit entries page newest first and filter", async () => {
+			const { audit, accounts } = subject.stores;
+			for (let i = 0; i < 5; i++) {
+				subject.now = START + i;
+				await audit.record({ actor: "system", action: "header_routing.summary", subject: `10.0.0.${i}` });
+			}
+			await accounts.create({ id: "shop", email: "", name: "Shop", accountType: "external" }, "admin");
+			const all = await allPages((page) => audit.list({}, page));
+			expect(all.map(({ id }) => id)).toEqual([6, 5, 4, 3, 2, 1]);
+			expect((await audit.list({ action: "account." }, {})).items.map(({ subject: id }) => id)).toEqual(["shop"]);
+			expect((await audit.list({ since: START + 1, until: START + 3 }, {})).items).toHaveLength(2);
+			expect((await audit.list({ actor: "system", subject: "10.0.0.2" }, {})).items).toHaveLength(1);
+		});
+	});
+}
