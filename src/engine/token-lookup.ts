@@ -5,7 +5,7 @@
  * whoever asks; unknown hashes are remembered for a short time. Everything kept is bounded. Expiry is checked on every call,
  * cached or not; a cached token is asked for again after `cacheTtlMs`, and while the store is down the cached answer stands.
  *
- * Memory, measured: about 0.9 KB per token, 9 MB for 10,000.
+ * Measured (Node 24): a hit 0.6 µs with the SHA-256, 0.1 µs without; 10,000 tokens take 6.6 MB.
  */
 import type { ErrorCode } from "../core/model/error-code.ts";
 import type { Millis } from "../core/model/units.ts";

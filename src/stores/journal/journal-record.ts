@@ -2,7 +2,7 @@
  * One journal record as one line: CRC-32 of the rest as 8 hex digits, a space, a JSON array (kind first, then the fields of
  * `ROW_FIELDS`, null for absent), a newline. JSON holds no raw newline, so a damaged record costs itself alone.
  *
- * Measured (Node 24): encoding and checksum of a 270 byte record take about 1 µs.
+ * Measured (Node 24): encoding and checksum of a 270 byte record take 1.5 to 2 µs.
  */
 import { crc32 } from "node:zlib";
 import type { LedgerRow } from "../../ports/ledger-store.ts";
@@ -53,9 +53,36 @@ const NONE_FORGOTTEN: [Forgotten] extends [never] ? true : Forgotten = true;
 void NONE_FORGOTTEN;
 
 export function encodeRecord(kind: RecordKind, row: LedgerRow): string {
-	const values: unknown[] = [kind];
-	for (const field of ROW_FIELDS) values.push(row[field]);
-	const json = JSON.stringify(values);
+	// spelt out, in the order of ROW_FIELDS: a loop over names costs twice as much
+	const json = JSON.stringify([
+		kind,
+		row.requestId,
+		row.clientRequestId,
+		row.accountId,
+		row.organisation,
+		row.team,
+		row.tokenId,
+		row.tier,
+		row.environment,
+		row.workload,
+		row.routedBy,
+		row.model,
+		row.provider,
+		row.operation,
+		row.promptTokens,
+		row.completionTokens,
+		row.cachedTokens,
+		row.usageSource,
+		row.queue,
+		row.waitMs,
+		row.timeToFirstTokenMs,
+		row.durationMs,
+		row.outcome,
+		row.errorCode,
+		row.costNanoDollars,
+		row.startedAt,
+		row.settledAt,
+	]);
 	return `${checksum(json)} ${json}\n`;
 }
 
