@@ -33,6 +33,7 @@ import { layeredTokens, TokenFileStore } from "../stores/memory/token-file-store
 import { refreshSnapshot, TokenSnapshotFile } from "../stores/snapshot/token-snapshot-file.ts";
 import { tokenHash } from "../stores/token-secret.ts";
 import { Metrics } from "../telemetry/metrics.ts";
+import { lockDataFolder } from "./data-folder-lock.ts";
 import { realClock } from "./real-clock.ts";
 import { systemClock, systemTimers } from "./system.ts";
 
@@ -55,6 +56,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 	const log = pino({ level: config.observability.logLevel }, pino.destination({ fd: 2, sync: false }));
 	const { dataDir } = config.storage;
 	mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+	const unlock = lockDataFolder(dataDir);
 	const levels = config.allocator.priority.priorityLevels;
 	const stores: EmbeddedStores = await openEmbedded(
 		{ path: join(dataDir, "tokligence.db") },
@@ -284,6 +286,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		await ledgerWriter.stop();
 		await journal.close();
 		await stores.close();
+		unlock();
 		adminServer.close();
 		adminServer.closeAllConnections();
 		eventLoop.disable();
