@@ -12,11 +12,11 @@ import fastq from "fastq";
 import PQueue from "p-queue";
 import { bucketQueues } from "../src/core/allocate/bucket-allocator.ts";
 import { priorityQueues } from "../src/core/allocate/priority-allocator.ts";
+import { type AllocatorKind, type QueueSettings, SCHEDULERS, type SchedulerKind } from "../src/core/model/policy.ts";
 import { coreSettings, DEFAULT_CAPACITY } from "../src/core/schedule/core-settings.ts";
 import { flowPath } from "../src/core/schedule/flow-path.ts";
 import { SchedulingCore } from "../src/core/schedule/scheduling-core.ts";
 import { submitRequest } from "../src/core/schedule/submit-request.ts";
-import { SCHEDULERS, type AllocatorKind, type QueueSettings, type SchedulerKind } from "../src/core/model/policy.ts";
 
 const quick = process.argv.includes("--quick");
 const OPERATIONS = quick ? 100_000 : 400_000;
@@ -26,14 +26,18 @@ function queues(allocator: AllocatorKind, scheduler: SchedulerKind): readonly Qu
 	const made =
 		allocator === "priority"
 			? priorityQueues({ levels: 5, defaultPriority: 4 })
-			: bucketQueues(
-					{
-						buckets: { count: 100, baseCapacityRps: 1e9, distribution: "exponential", decayRatio: 0.95, basis: "bucket0" },
-						mappings: [],
-						scheduler,
-						levels: 5,
+			: bucketQueues({
+					buckets: {
+						count: 100,
+						baseCapacityRps: 1e9,
+						distribution: "exponential",
+						decayRatio: 0.95,
+						basis: "bucket0",
 					},
-				);
+					mappings: [],
+					scheduler,
+					levels: 5,
+				});
 	return made.map((queue) => ({ ...queue, maxDepth: 1e7 }));
 }
 
@@ -52,7 +56,13 @@ function run(allocator: AllocatorKind, scheduler: SchedulerKind, backlog: number
 			queues: settings,
 			maxWaiting: 1e7,
 			maxWaitingBytes: Number.POSITIVE_INFINITY,
-			pools: [{ name: "default", endpoints: 1, capacity: { ...DEFAULT_CAPACITY, maxPrefillTokens: Number.POSITIVE_INFINITY } }],
+			pools: [
+				{
+					name: "default",
+					endpoints: 1,
+					capacity: { ...DEFAULT_CAPACITY, maxPrefillTokens: Number.POSITIVE_INFINITY },
+				},
+			],
 		}),
 	);
 	const flows = Array.from({ length: 5000 }, (_, i) => flowPath([`org-${i % 500}`, `account-${i}`]));
@@ -127,7 +137,9 @@ for (let round = 0; round < ROUNDS; round++) {
 }
 console.log("backlog 100k, 5,000 flows, one core (median)");
 for (const [key, runs] of results) {
-	console.log(`  ${key.padEnd(24)} ${million(median(runs.map((r) => r.perSecond)))}  ${runs[0]!.heapMovesPerRequest.toFixed(2)} heap moves/request`);
+	console.log(
+		`  ${key.padEnd(24)} ${million(median(runs.map((r) => r.perSecond)))}  ${runs[0]!.heapMovesPerRequest.toFixed(2)} heap moves/request`,
+	);
 }
 console.log("growth of the backlog, 5 levels, wfq");
 for (const backlog of [10_000, 100_000, 1_000_000]) {
@@ -146,4 +158,5 @@ const peers: [string, number][] = [
 	["fastq (no priorities, no fairness)", await peer(() => fast.push(0), quick ? 20_000 : 200_000)],
 ];
 console.log("peers on their own job (no fairness, no cost, batches of 1,000)");
-for (const [name, perSecond] of peers) console.log(`  ${name.padEnd(36)} ${million(perSecond)}  core is ${(ours / perSecond).toFixed(1)} ×`);
+for (const [name, perSecond] of peers)
+	console.log(`  ${name.padEnd(36)} ${million(perSecond)}  core is ${(ours / perSecond).toFixed(1)} ×`);

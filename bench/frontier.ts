@@ -17,7 +17,11 @@ import { Random } from "../src/simulate/random.ts";
 import { type SimulatedRequest, simulate } from "../src/simulate/simulation.ts";
 
 const { values } = parseArgs({
-	options: { seeds: { type: "string", default: "3" }, quick: { type: "boolean", default: false }, profile: { type: "string" } },
+	options: {
+		seeds: { type: "string", default: "3" },
+		quick: { type: "boolean", default: false },
+		profile: { type: "string" },
+	},
 });
 const SEEDS = Number(values.seeds);
 const WARM_UP_MS = 30_000;

@@ -3,7 +3,15 @@
  * Run: node examples/schedule-jobs.ts
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { coreSettings, DEFAULT_CAPACITY, flowPath, priorityQueues, SchedulingCore, submitRequest, type Ticket } from "../src/core/index.ts";
+import {
+	coreSettings,
+	DEFAULT_CAPACITY,
+	flowPath,
+	priorityQueues,
+	SchedulingCore,
+	submitRequest,
+	type Ticket,
+} from "../src/core/index.ts";
 
 const core = new SchedulingCore(
 	coreSettings({

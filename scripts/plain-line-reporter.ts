@@ -1,6 +1,11 @@
 // Prints `N passed, N failed` alone on the last line, the form that any CI can read.
 export default class PlainLineReporter {
-	onTestRunEnd(modules: ReadonlyArray<{ children: { allTests(): Iterable<{ result(): { state: string } }> }; errors(): unknown[] }>): void {
+	onTestRunEnd(
+		modules: ReadonlyArray<{
+			children: { allTests(): Iterable<{ result(): { state: string } }> };
+			errors(): unknown[];
+		}>,
+	): void {
 		let passed = 0;
 		let failed = 0;
 		let skipped = 0;
@@ -13,6 +18,8 @@ export default class PlainLineReporter {
 				else skipped++;
 			}
 		}
-		process.on("exit", () => process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`));
+		process.on("exit", () =>
+			process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`),
+		);
 	}
 }

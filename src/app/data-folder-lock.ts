@@ -13,7 +13,9 @@ export function lockDataFolder(folder: string): () => void {
 			if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
 			const holder = Number(readFileSync(path, "utf8"));
 			if (attempt > 0 || (holder !== process.pid && isAlive(holder))) {
-				throw new Error(`the data folder ${folder} is in use by process ${holder}; stop that gateway, or choose another with --data-dir`);
+				throw new Error(
+					`the data folder ${folder} is in use by process ${holder}; stop that gateway, or choose another with --data-dir`,
+				);
 			}
 			rmSync(path, { force: true });
 		}

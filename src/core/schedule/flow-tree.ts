@@ -195,7 +195,7 @@ export class FlowTree {
 			if (this.#waiting[node]! > 0) {
 				const tag = this.#tag[node]!;
 				const floor = tag > before ? tag : this.#virtual[parent]!;
-				const start = finish > floor ? finish : floor;
+				const start = Math.max(finish, floor);
 				if (start !== tag) {
 					this.#tag[node] = start;
 					const position = this.#position[node]!;
@@ -225,7 +225,7 @@ export class FlowTree {
 				if (this.#idleNext[node] !== NONE) this.#idleRemove(node);
 				const floor = this.#virtual[parent]!;
 				const finish = this.#finish[node]!;
-				this.#tag[node] = finish > floor ? finish : floor;
+				this.#tag[node] = Math.max(finish, floor);
 				this.#order[node] = ++this.#activations;
 				const heap = this.#heap[parent]!;
 				heap.push(node);

@@ -119,7 +119,7 @@ export class RequestTable {
 	charge(row: number): number {
 		const expected = this.completion[row]!;
 		const produced = this.produced[row]!;
-		return this.prompt[row]! + (produced > expected ? produced : expected);
+		return this.prompt[row]! + Math.max(produced, expected);
 	}
 
 	#grow(): void {

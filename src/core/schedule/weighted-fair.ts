@@ -24,7 +24,7 @@ export class WeightedFair implements Scheduler {
 		let best = -1;
 		let bestStart = Number.POSITIVE_INFINITY;
 		for (let queue = active.next(0); queue >= 0; queue = active.next(queue + 1)) {
-			const start = finish[queue]! > virtual ? finish[queue]! : virtual;
+			const start = Math.max(finish[queue]!, virtual);
 			if (start < bestStart && this.#view.ready(queue)) {
 				best = queue;
 				bestStart = start;
@@ -36,7 +36,7 @@ export class WeightedFair implements Scheduler {
 	charge(queue: number, amount: Cost, atDispatch: boolean): void {
 		const finish = this.#finish;
 		if (atDispatch) {
-			const start = finish[queue]! > this.#virtual ? finish[queue]! : this.#virtual;
+			const start = Math.max(finish[queue]!, this.#virtual);
 			if (start > this.#virtual) this.#virtual = start;
 			finish[queue] = start + amount / this.#view.weights[queue]!;
 		} else {
