@@ -113,12 +113,10 @@ export function buildConfig(
 			bucket: {
 				...values.read(rows.bucketAllocatorSection),
 				buckets: readQueues(values, rows.bucketSection),
-				tierMappings: values
-					.instances(rows.tierMappingSection)
-					.map((parameters) => ({
-						group: parameters[0] ?? "",
-						...defined(values.read(rows.tierMappingSection, parameters)),
-					})),
+				tierMappings: values.instances(rows.tierMappingSection).map((parameters) => ({
+					group: parameters[0] ?? "",
+					...defined(values.read(rows.tierMappingSection, parameters)),
+				})),
 			},
 		},
 		scheduler: {

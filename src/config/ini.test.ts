@@ -62,12 +62,26 @@ const line = fc.oneof(
 	fc.string({ unit: "binary" }),
 	fc
 		.tuple(
-			fc.constantFrom("[a]", "[b] # c", "[[x]]", "[", "k = v", "k=", 'k = "v', 'k = "a;b" ; c', "__proto__ = 1", ";", "constructor.x = # y"),
+			fc.constantFrom(
+				"[a]",
+				"[b] # c",
+				"[[x]]",
+				"[",
+				"k = v",
+				"k=",
+				'k = "v',
+				'k = "a;b" ; c',
+				"__proto__ = 1",
+				";",
+				"constructor.x = # y",
+			),
 			fc.string({ unit: "grapheme-ascii", maxLength: 5 }),
 		)
 		.map(([head, tail]) => head + tail),
 );
-const text = fc.array(fc.tuple(line, fc.constantFrom("\n", "\r\n", "\r", "\n\n", ""))).map((parts) => parts.map(([body, eol]) => body + eol).join(""));
+const text = fc
+	.array(fc.tuple(line, fc.constantFrom("\n", "\r\n", "\r", "\n\n", "")))
+	.map((parts) => parts.map(([body, eol]) => body + eol).join(""));
 
 describe("properties", () => {
 	it("gives every text back unchanged, and never throws or pollutes a prototype", () => {
@@ -98,7 +112,9 @@ describe("properties", () => {
 				const again = parseIni(document.text());
 				expect(again.get(section, key)).toBe(written);
 				const strip = (entries: typeof others) => entries.map(({ line: _, ...entry }) => entry);
-				expect(strip(again.entries().filter((entry) => entry.section !== section || entry.key !== key))).toEqual(strip(others));
+				expect(strip(again.entries().filter((entry) => entry.section !== section || entry.key !== key))).toEqual(
+					strip(others),
+				);
 				if (known) expect(again.entries().length).toBe(parseIni(source).entries().length);
 			}),
 			{ numRuns: 500 },

@@ -36,11 +36,15 @@ describe("the seed's file", () => {
 		expect(config.requestScheduler).toMatchObject({ classifier: "hybrid", allocator: "bucket", scheduler: "atleast" });
 		expect(config.allocator.bucket).toMatchObject({ bucketCount: 10, baseCapacityRps: 100, decayRatio: 0.7 });
 		expect(config.classifier.header).toMatchObject({ enabled: true, trustedCidrs: ["10.0.0.0/8"] });
-		expect(config.providers).toMatchObject([{ name: "default", endpoints: ["http://127.0.0.1:8000"], models: ["*"], type: "openai" }]);
+		expect(config.providers).toMatchObject([
+			{ name: "default", endpoints: ["http://127.0.0.1:8000"], models: ["*"], type: "openai" },
+		]);
 	});
 
 	it("reports all its typing errors at once, with line and suggestion", () => {
-		const errors = errorsOf(SEED.replace("bucket_count", "bucket_cuont").replace("decay_ratio = 0.7", "decay_ratio = 1.7"));
+		const errors = errorsOf(
+			SEED.replace("bucket_count", "bucket_cuont").replace("decay_ratio = 0.7", "decay_ratio = 1.7"),
+		);
 		expect(errors).toEqual([
 			"gateway.ini:9: [allocator.bucket] bucket_cuont: unknown key, did you mean bucket_count?",
 			'gateway.ini:11: [allocator.bucket] decay_ratio: "1.7" is not allowed; allowed: a number greater than 0 and less than 1',
@@ -48,14 +52,17 @@ describe("the seed's file", () => {
 	});
 
 	it("is warned about the buckets that are guaranteed nothing", () => {
-		expect(warningsOf(SEED).join("\n")).toMatch(/^warning: gateway\.ini:8: \[allocator\.bucket] capacity_basis: buckets 1-9 are guaranteed nothing/);
+		expect(warningsOf(SEED).join("\n")).toMatch(
+			/^warning: gateway\.ini:8: \[allocator\.bucket] capacity_basis: buckets 1-9 are guaranteed nothing/,
+		);
 	});
 });
 
 describe("presets", () => {
 	const presets = readdirSync(fileURLToPath(new URL("config/presets/", ROOT))).filter((name) => name.endsWith(".ini"));
 
-	it("are the five", () => expect(presets.sort()).toEqual(["large.ini", "medium.ini", "saas.ini", "small-bucket.ini", "small.ini"]));
+	it("are the five", () =>
+		expect(presets.sort()).toEqual(["large.ini", "medium.ini", "saas.ini", "small-bucket.ini", "small.ini"]));
 
 	it.each(presets)("%s has no problems", (name) => {
 		const result = loadConfig({ path: fileURLToPath(new URL(`config/presets/${name}`, ROOT)), env: {} });
@@ -69,9 +76,20 @@ describe("defaults and precedence", () => {
 		expect(config.requestScheduler).toMatchObject({ classifier: "hybrid", allocator: "priority", scheduler: "hybrid" });
 		expect(config.classifier.default.enabled).toBe(true);
 		expect(config.classifier.header.enabled).toBe(false);
-		expect(config.capacity).toMatchObject({ headroom: 0.03, headroomFor: [0, 1], prefillWindowMs: 100, mode: "engine" });
+		expect(config.capacity).toMatchObject({
+			headroom: 0.03,
+			headroomFor: [0, 1],
+			prefillWindowMs: 100,
+			mode: "engine",
+		});
 		expect(config.gateway.maxBodyBytes).toBe(20 * 1024 * 1024);
-		expect(config.scheduler.atleast.upgradeQuotas).toEqual(new Map([[0, 2], [1, 5], [2, 10]]));
+		expect(config.scheduler.atleast.upgradeQuotas).toEqual(
+			new Map([
+				[0, 2],
+				[1, 5],
+				[2, 10],
+			]),
+		);
 	});
 
 	it("flags win over environment over file", () => {
@@ -79,11 +97,21 @@ describe("defaults and precedence", () => {
 		const sets = ["allocator.bucket.bucket_count=30"];
 		expect(loaded(SEED).config.allocator.bucket.bucketCount).toBe(10);
 		expect(loaded(SEED, { env: variable }).config.allocator.bucket.bucketCount).toBe(20);
-		expect(loaded(SEED, { env: { ...variable, TOKLIGENCE_SET: "allocator.bucket.bucket_count = 25\n" } }).config.allocator.bucket.bucketCount).toBe(25);
+		expect(
+			loaded(SEED, { env: { ...variable, TOKLIGENCE_SET: "allocator.bucket.bucket_count = 25\n" } }).config.allocator
+				.bucket.bucketCount,
+		).toBe(25);
 		const { config, effective } = loaded(SEED, { env: variable, sets });
 		expect(config.allocator.bucket.bucketCount).toBe(30);
-		expect(effective.find(({ key }) => key === "bucket_count")).toMatchObject({ value: "30", source: "set", where: "--set" });
-		expect(effective.find(({ key }) => key === "decay_ratio")).toMatchObject({ source: "file", where: "gateway.ini:11" });
+		expect(effective.find(({ key }) => key === "bucket_count")).toMatchObject({
+			value: "30",
+			source: "set",
+			where: "--set",
+		});
+		expect(effective.find(({ key }) => key === "decay_ratio")).toMatchObject({
+			source: "file",
+			where: "gateway.ini:11",
+		});
 		expect(effective.find(({ key }) => key === "max_body")).toMatchObject({ value: "20MB", source: "default" });
 	});
 
@@ -96,7 +124,12 @@ describe("defaults and precedence", () => {
 			TOKLIGENCE_PRODUCTION_TOKEN: "tok_secret",
 			TOKLIGENCE_GATEWAY_LISTEN: "",
 		};
-		const sets = ["models.gpt-4.1=llama-3.3", "pricing.llama-3.3.prompt_usd_per_million=0.5", "provider.a.family.big.models=llama-*", "provider.a.max_concurrent=8"];
+		const sets = [
+			"models.gpt-4.1=llama-3.3",
+			"pricing.llama-3.3.prompt_usd_per_million=0.5",
+			"provider.a.family.big.models=llama-*",
+			"provider.a.max_concurrent=8",
+		];
 		const { config, ignoredVariables } = loaded("", { env, sets });
 		expect(config.requestScheduler.scheduler).toBe("drr");
 		expect(config.allocator.priority.levels.get(2)).toMatchObject({ maxDepth: 7 });
@@ -104,12 +137,18 @@ describe("defaults and precedence", () => {
 		expect(config.storage.dataDir).toBe("/data");
 		expect(config.models.get("gpt-4.1")).toBe("llama-3.3");
 		expect(config.pricing.get("llama-3.3")?.promptUsdPerMillion).toBe(0.5);
-		expect(config.providers[0]?.families[0]).toMatchObject({ name: "big", models: ["llama-*"], capacity: { maxConcurrent: 8 } });
+		expect(config.providers[0]?.families[0]).toMatchObject({
+			name: "big",
+			models: ["llama-*"],
+			capacity: { maxConcurrent: 8 },
+		});
 		expect(ignoredVariables).toEqual(["TOKLIGENCE_PRODUCTION_TOKEN"]);
 	});
 
 	it("names the source of a bad value", () => {
-		expect(errorsOf("", { env: { TOKLIGENCE_BUCKET_COUNT: "1" }, sets: ["bucket_count=3", "gatewya.listen=:1"] })).toEqual([
+		expect(
+			errorsOf("", { env: { TOKLIGENCE_BUCKET_COUNT: "1" }, sets: ["bucket_count=3", "gatewya.listen=:1"] }),
+		).toEqual([
 			'TOKLIGENCE_BUCKET_COUNT: [allocator.bucket] bucket_count: "1" is not allowed; allowed: a whole number from 2 to 100',
 			'--set: "bucket_count=3" is not section.key=value, did you mean allocator.bucket.bucket_count=…?',
 			"--set: [gatewya] listen: unknown section, did you mean [gateway]?",
@@ -122,16 +161,26 @@ describe("defaults and precedence", () => {
 		expect(config.gateway.listen).toEqual({ host: "::1", port: 0 });
 		expect(config.admin.listen).toEqual({ host: "127.0.0.1", port: 9 });
 		expect(config.providers).toMatchObject([{ name: "p", endpoints: ["http://mock:1"] }]);
-		expect(loaded("", { env: { TOKLIGENCE_UPSTREAM: "http://env:2" } }).config.providers[0]?.endpoints).toEqual(["http://env:2"]);
-		expect(errorsOf("[provider.p]\nendpoint = http://x\n[provider.q]\nendpoint = http://y", { flags })[0]).toMatch(/^--upstream: there are several providers \(p, q\)/);
+		expect(loaded("", { env: { TOKLIGENCE_UPSTREAM: "http://env:2" } }).config.providers[0]?.endpoints).toEqual([
+			"http://env:2",
+		]);
+		expect(errorsOf("[provider.p]\nendpoint = http://x\n[provider.q]\nendpoint = http://y", { flags })[0]).toMatch(
+			/^--upstream: there are several providers \(p, q\)/,
+		);
 	});
 
 	it("lets capacity come from the nearest section, but not the models of a family", () => {
 		const { config } = loaded(
 			"[capacity]\nmax_concurrent = 64\nburst_seconds = 3\n[provider.a]\nmodels = m*\nmax_concurrent = 8\nendpoint = http://a,http://b\n[provider.a.family.f]\nmodels = x\nheadroom = 0",
 		);
-		expect(config.providers[0]).toMatchObject({ models: ["m*"], endpoints: ["http://a", "http://b"], capacity: { maxConcurrent: 8, burstSeconds: 3, mode: "static" } });
-		expect(config.providers[0]?.families).toMatchObject([{ name: "f", models: ["x"], capacity: { maxConcurrent: 8, headroom: 0, burstSeconds: 3 } }]);
+		expect(config.providers[0]).toMatchObject({
+			models: ["m*"],
+			endpoints: ["http://a", "http://b"],
+			capacity: { maxConcurrent: 8, burstSeconds: 3, mode: "static" },
+		});
+		expect(config.providers[0]?.families).toMatchObject([
+			{ name: "f", models: ["x"], capacity: { maxConcurrent: 8, headroom: 0, burstSeconds: 3 } },
+		]);
 		expect(errorsOf("[provider.a]\nmodels = m*\n[provider.a.family.f]\nheadroom = 0")).toEqual([
 			"gateway.ini:3: [provider.a.family.f] models: is needed: the models of this family, like llama-*",
 		]);
@@ -144,7 +193,9 @@ describe("defaults and precedence", () => {
 			{ group: "internal_production", bucketRangePct: [0, 0.3] },
 			{ group: "vip", bucketRange: [0, 1] },
 		]);
-		expect(loaded(sections).config.allocator.bucket.tierMappings).toEqual(loaded(dotted).config.allocator.bucket.tierMappings);
+		expect(loaded(sections).config.allocator.bucket.tierMappings).toEqual(
+			loaded(dotted).config.allocator.bucket.tierMappings,
+		);
 		expect(errorsOf(`${dotted}[allocator.bucket.tier_mappings.vip]\nbucket_range = [0, 2]`)).toEqual([
 			"gateway.ini:20: [allocator.bucket.tier_mappings.vip] bucket_range: already set on line 18, keep one of them",
 		]);
@@ -155,28 +206,92 @@ const BUCKETS = "[request_scheduler]\nallocator = bucket\nscheduler = atleast\n[
 
 describe("refusals", () => {
 	it.each([
-		["not built yet", "[capacity_guard]\nenabled = true", "gateway.ini:1: [capacity_guard]: not available in this version"],
-		["not built yet, a key", "[storage]\nredis_url = redis://h", "gateway.ini:2: [storage] redis_url: not available in this version"],
-		["not built yet, a value", "[request_scheduler]\nallocator = weighted_router", "gateway.ini:2: [request_scheduler] allocator: not available in this version"],
+		[
+			"not built yet",
+			"[capacity_guard]\nenabled = true",
+			"gateway.ini:1: [capacity_guard]: not available in this version",
+		],
+		[
+			"not built yet, a key",
+			"[storage]\nredis_url = redis://h",
+			"gateway.ini:2: [storage] redis_url: not available in this version",
+		],
+		[
+			"not built yet, a value",
+			"[request_scheduler]\nallocator = weighted_router",
+			"gateway.ini:2: [request_scheduler] allocator: not available in this version",
+		],
 		["unknown section", "[gatway]\nx = 1", "gateway.ini:1: [gatway]: unknown section, did you mean [gateway]?"],
-		["key of another section", "[gateway]\nbucket_count = 3", "gateway.ini:2: [gateway] bucket_count: unknown key, did you mean bucket_count in [allocator.bucket]?"],
-		["old section", "[scheduler]\ntype = wfq", "gateway.ini:2: [scheduler] type: an older spelling, today it is [request_scheduler] scheduler; `tokligence config upgrade` rewrites the file"],
+		[
+			"key of another section",
+			"[gateway]\nbucket_count = 3",
+			"gateway.ini:2: [gateway] bucket_count: unknown key, did you mean bucket_count in [allocator.bucket]?",
+		],
+		[
+			"old section",
+			"[scheduler]\ntype = wfq",
+			"gateway.ini:2: [scheduler] type: an older spelling, today it is [request_scheduler] scheduler; `tokligence config upgrade` rewrites the file",
+		],
 		["old window", "[[time_window]]\nname = x", "gateway.ini:1: time windows are no longer part of the file"],
-		["old key", "[capacity]\nmax_qps = 5", "gateway.ini:2: [capacity] max_qps: an older spelling, today it is [capacity] max_rps"],
+		[
+			"old key",
+			"[capacity]\nmax_qps = 5",
+			"gateway.ini:2: [capacity] max_qps: an older spelling, today it is [capacity] max_rps",
+		],
 		["no base", `${BUCKETS}bucket_count = 10`, "gateway.ini:4: [allocator.bucket] base_capacity_rps: neither"],
-		["both bases", `${BUCKETS}base_capacity_rps = 1\nbase_capacity_tps = 1`, "gateway.ini:6: [allocator.bucket] base_capacity_tps: base_capacity_rps and base_capacity_tps are both set"],
+		[
+			"both bases",
+			`${BUCKETS}base_capacity_rps = 1\nbase_capacity_tps = 1`,
+			"gateway.ini:6: [allocator.bucket] base_capacity_tps: base_capacity_rps and base_capacity_tps are both set",
+		],
 		["count", `${BUCKETS}bucket_count = 101\nbase_capacity_rps = 9`, "gateway.ini:5: [allocator.bucket] bucket_count:"],
-		["range outside", `${BUCKETS}base_capacity_rps = 9\n[scheduler.hybrid]\nstrict_range = [0, 10]`, "gateway.ini:7: [scheduler.hybrid] strict_range: bucket 10 does not exist; allowed: 0 to 9"],
-		["mapping outside", `${BUCKETS}base_capacity_rps = 9\ntier_mappings.vip.bucket_range = [0, 10]`, "gateway.ini:6: [allocator.bucket.tier_mappings.vip] bucket_range:"],
-		["tiny total", `${BUCKETS}base_capacity_rps = 0.1`, "gateway.ini:4: [allocator.bucket] bucket_count: the buckets' capacities sum to"],
-		["bucket section outside", `${BUCKETS}base_capacity_rps = 9\n[allocator.bucket.10]\nmax_depth = 3`, "gateway.ini:6: [allocator.bucket.10]: bucket 10 does not exist"],
-		["weights", "[allocator.priority]\nweights = 3,2,1", "gateway.ini:2: [allocator.priority] weights: has 3 weights for 5 levels"],
-		["level outside", "[request_scheduler]\ndefault_priority = 5", "gateway.ini:2: [request_scheduler] default_priority: level 5 does not exist; allowed: 0 to 4"],
-		["open admin plane", "[admin]\nlisten = 0.0.0.0:8080", "gateway.ini:2: [admin] listen: 0.0.0.0 is reachable from other machines; set token_env"],
+		[
+			"range outside",
+			`${BUCKETS}base_capacity_rps = 9\n[scheduler.hybrid]\nstrict_range = [0, 10]`,
+			"gateway.ini:7: [scheduler.hybrid] strict_range: bucket 10 does not exist; allowed: 0 to 9",
+		],
+		[
+			"mapping outside",
+			`${BUCKETS}base_capacity_rps = 9\ntier_mappings.vip.bucket_range = [0, 10]`,
+			"gateway.ini:6: [allocator.bucket.tier_mappings.vip] bucket_range:",
+		],
+		[
+			"tiny total",
+			`${BUCKETS}base_capacity_rps = 0.1`,
+			"gateway.ini:4: [allocator.bucket] bucket_count: the buckets' capacities sum to",
+		],
+		[
+			"bucket section outside",
+			`${BUCKETS}base_capacity_rps = 9\n[allocator.bucket.10]\nmax_depth = 3`,
+			"gateway.ini:6: [allocator.bucket.10]: bucket 10 does not exist",
+		],
+		[
+			"weights",
+			"[allocator.priority]\nweights = 3,2,1",
+			"gateway.ini:2: [allocator.priority] weights: has 3 weights for 5 levels",
+		],
+		[
+			"level outside",
+			"[request_scheduler]\ndefault_priority = 5",
+			"gateway.ini:2: [request_scheduler] default_priority: level 5 does not exist; allowed: 0 to 4",
+		],
+		[
+			"open admin plane",
+			"[admin]\nlisten = 0.0.0.0:8080",
+			"gateway.ini:2: [admin] listen: 0.0.0.0 is reachable from other machines; set token_env",
+		],
 		["half of TLS", "[gateway]\ntls_cert = a.pem", "gateway.ini:2: [gateway] tls_cert: needs tls_key beside it"],
 		["chained alias", "[models]\na = b\nb = c", 'gateway.ini:2: [models] a: "b" is an alias itself'],
-		["failover", "[provider.gpu]\n[providers]\nfailover_order = gpt", 'gateway.ini:3: [providers] failover_order: "gpt" is no provider'],
-		["YAML", "scheduler:\n  type: bucket\nheader_routing:\n  enabled: true", "gateway.ini: is YAML, but the gateway reads INI: [request_scheduler] takes the place of `scheduler`, [classifier.header] takes the place of `header_routing`"],
+		[
+			"failover",
+			"[provider.gpu]\n[providers]\nfailover_order = gpt",
+			'gateway.ini:3: [providers] failover_order: "gpt" is no provider',
+		],
+		[
+			"YAML",
+			"scheduler:\n  type: bucket\nheader_routing:\n  enabled: true",
+			"gateway.ini: is YAML, but the gateway reads INI: [request_scheduler] takes the place of `scheduler`, [classifier.header] takes the place of `header_routing`",
+		],
 		["JSON", '{"a": 1}', "gateway.ini: is JSON, but the gateway reads INI"],
 	])("%s", (_name, text, message) => {
 		const errors = errorsOf(text);
@@ -191,18 +306,43 @@ describe("refusals", () => {
 	});
 
 	it("answers for files that cannot be read", () => {
-		expect(loadConfig({ path: "/nowhere/x.ini", env: {} })).toMatchObject({ ok: false, errors: [{ where: "/nowhere/x.ini", message: "cannot be read: there is no such file" }] });
-		expect(loadConfig({ path: "/", env: {} })).toMatchObject({ ok: false, errors: [{ message: "cannot be read: it is a folder" }] });
-		expect(loadConfig({ env: { TOKLIGENCE_CONFIG: "/nowhere/y.ini" } })).toMatchObject({ ok: false, file: "/nowhere/y.ini" });
+		expect(loadConfig({ path: "/nowhere/x.ini", env: {} })).toMatchObject({
+			ok: false,
+			errors: [{ where: "/nowhere/x.ini", message: "cannot be read: there is no such file" }],
+		});
+		expect(loadConfig({ path: "/", env: {} })).toMatchObject({
+			ok: false,
+			errors: [{ message: "cannot be read: it is a folder" }],
+		});
+		expect(loadConfig({ env: { TOKLIGENCE_CONFIG: "/nowhere/y.ini" } })).toMatchObject({
+			ok: false,
+			file: "/nowhere/y.ini",
+		});
 	});
 });
 
 describe("warnings", () => {
 	it.each([
-		["few buckets", `${BUCKETS}bucket_count = 4\nbase_capacity_rps = 9\ncapacity_basis = total`, "warning: gateway.ini:5: [allocator.bucket] bucket_count: bucket_count = 4"],
-		["ratio", `${BUCKETS}base_capacity_rps = 90\ncapacity_basis = total\ndecay_ratio = 0.95`, "warning: gateway.ini:7: [allocator.bucket] decay_ratio: decay_ratio = 0.95"],
-		["mode without effect", `${BUCKETS.replace("atleast", "wfq")}base_capacity_rps = 90\ntier_mappings.spot.mode = strict`, "note: gateway.ini:6: [allocator.bucket.tier_mappings.spot] mode: mode = strict of spot has no effect"],
-		["trust in everybody", "[classifier.header]\ntrusted_cidrs = 0.0.0.0/0", "warning: gateway.ini:2: [classifier.header] trusted_cidrs: trusts every peer"],
+		[
+			"few buckets",
+			`${BUCKETS}bucket_count = 4\nbase_capacity_rps = 9\ncapacity_basis = total`,
+			"warning: gateway.ini:5: [allocator.bucket] bucket_count: bucket_count = 4",
+		],
+		[
+			"ratio",
+			`${BUCKETS}base_capacity_rps = 90\ncapacity_basis = total\ndecay_ratio = 0.95`,
+			"warning: gateway.ini:7: [allocator.bucket] decay_ratio: decay_ratio = 0.95",
+		],
+		[
+			"mode without effect",
+			`${BUCKETS.replace("atleast", "wfq")}base_capacity_rps = 90\ntier_mappings.spot.mode = strict`,
+			"note: gateway.ini:6: [allocator.bucket.tier_mappings.spot] mode: mode = strict of spot has no effect",
+		],
+		[
+			"trust in everybody",
+			"[classifier.header]\ntrusted_cidrs = 0.0.0.0/0",
+			"warning: gateway.ini:2: [classifier.header] trusted_cidrs: trusts every peer",
+		],
 		["section twice", "[gateway]\n[gateway]", "warning: gateway.ini:2: [gateway]: this section began on line 1"],
 	])("%s", (_name, text, message) => {
 		expect(warningsOf(text).some((warning) => warning.startsWith(message))).toBe(true);
@@ -213,9 +353,18 @@ describe("hostile input", () => {
 	const sections = SECTIONS.map((section) => section.name);
 	const keys = SECTIONS.flatMap((section) => Object.values(section.keys).map((key) => key.spelling));
 	const word = fc.oneof(fc.constantFrom(...keys, "__proto__", "constructor", "toString"), fc.string());
-	const name = fc.oneof(fc.constantFrom(...sections, "__proto__", "provider.__proto__", "models", "scheduler", "tier_mappings"), fc.string());
+	const name = fc.oneof(
+		fc.constantFrom(...sections, "__proto__", "provider.__proto__", "models", "scheduler", "tier_mappings"),
+		fc.string(),
+	);
 	const text = fc
-		.array(fc.oneof(name.map((section) => `[${section}]`), fc.tuple(word, fc.string()).map(([key, value]) => `${key} = ${value}`), fc.string({ unit: "binary" })))
+		.array(
+			fc.oneof(
+				name.map((section) => `[${section}]`),
+				fc.tuple(word, fc.string()).map(([key, value]) => `${key} = ${value}`),
+				fc.string({ unit: "binary" }),
+			),
+		)
 		.map((lines) => lines.join("\n"));
 
 	it("is answered with problems, whatever stands in the file", () => {
@@ -233,13 +382,16 @@ describe("hostile input", () => {
 
 describe("the schema", () => {
 	it("has one variable per key, no two alike", () => {
-		const names = SECTIONS.filter((section) => !hasPlaceholder(section.name)).flatMap((section) => Object.values(section.keys).map((key) => variableName(section.name, key.spelling)));
+		const names = SECTIONS.filter((section) => !hasPlaceholder(section.name)).flatMap((section) =>
+			Object.values(section.keys).map((key) => variableName(section.name, key.spelling)),
+		);
 		expect(new Set(names).size).toBe(names.length);
 		expect(variableNames()).toEqual(expect.arrayContaining(names));
 	});
 
 	it("says a sentence about every key", () => {
-		for (const section of SECTIONS) for (const key of Object.values(section.keys)) expect(key.doc).toMatch(/^[A-Z`].*\.$/s);
+		for (const section of SECTIONS)
+			for (const key of Object.values(section.keys)) expect(key.doc).toMatch(/^[A-Z`].*\.$/s);
 	});
 
 	it("is what docs/configuration.md shows (node scripts/generate-config-reference.ts)", () => {
