@@ -38,9 +38,8 @@ export class Admission {
 		for (let row = 0; row < this.#requests.size; row++) this.#requests.rule[row] = -1;
 	}
 
-	/** A new request waits; returns the row to give up for it (possibly itself), or -1. */
-	joined(row: number): number {
-		this.#count(row);
+	/** Whom to give up because a new request waits beyond a bound: a row (possibly its own), or -1 when there is room. */
+	overflow(row: number): number {
 		const requests = this.#requests;
 		const pool = this.pools[requests.pool[row]!]!;
 		const queue = requests.queue[row]!;
@@ -51,11 +50,6 @@ export class Admission {
 		if (pool.waiting(queue) > pool.queues[queue]!.maxDepth) return this.#heaviest(this.#queueBacklog(pool, queue));
 		const full = this.waiting > this.#settings.maxWaiting || this.waitingBytes > this.#settings.maxWaitingBytes;
 		return full ? this.#worstWaiting(pool, queue) : -1;
-	}
-
-	/** A request waits again that was in before: bounds do not apply to it. */
-	joinedAgain(row: number): void {
-		this.#count(row);
 	}
 
 	/** A request no longer waits. */
@@ -83,7 +77,8 @@ export class Admission {
 		if (pool.waiting(queue) < crowd / 2) this.#queueBacklogs.delete(key);
 	}
 
-	#count(row: number): void {
+	/** A request waits, new or again. */
+	joined(row: number): void {
 		const requests = this.#requests;
 		this.waiting++;
 		this.waitingBytes += requests.bodyBytes[row]!;

@@ -120,16 +120,21 @@ export class SchedulingCore {
 		requests.leaf[row] = this.#tree.leaf(queue.root, request.flow);
 		pool.enqueue(row, false);
 		queue.enqueued++;
-		const victim = this.#admission.joined(row);
-		if (victim >= 0) {
-			const own = victim === row;
-			this.#end(victim, own ? "shed" : "evict", own ? "queue_full" : "displaced");
-			if (own) return ticket;
-		}
+		this.#admission.joined(row);
 		if (request.timeoutMs !== Number.POSITIVE_INFINITY) this.#wheel.set(row, now + request.timeoutMs, now);
 		this.#softPreempt(pool, request.queue, now);
 		pool.dispatchAll(now);
 		if (requests.state[row] === WAITING) {
+			// Bounds are on waiting: one that starts at once needs no place in the queue.
+			const victim = this.#admission.overflow(row);
+			if (victim >= 0) {
+				const own = victim === row;
+				const victimPool = this.pools[requests.pool[victim]!]!;
+				this.#end(victim, own ? "shed" : "evict", own ? "queue_full" : "displaced");
+				// It may have been the one that room was held for.
+				victimPool.dispatchAll(now);
+				if (own || requests.state[row] !== WAITING) return ticket;
+			}
 			const reason = queue.paused ? "paused" : pool.blockedBy === "none" ? "behind" : pool.blockedBy;
 			this.#log.push("wait", ticket, pool.index, request.queue, request.queue, -1, reason, 0);
 		}
@@ -380,7 +385,7 @@ export class SchedulingCore {
 		const ranMs = now - requests.since[row]!;
 		const hadDeadline = pool.queues[queue]!.timeoutMs !== Number.POSITIVE_INFINITY;
 		pool.takeBack(row, now);
-		this.#admission.joinedAgain(row);
+		this.#admission.joined(row);
 		if (hadDeadline) {
 			const deadline = requests.arrival[row]! + pool.queues[queue]!.timeoutMs + ranMs;
 			this.#wheel.set(row, Math.max(deadline, now + 1), now);
@@ -458,7 +463,7 @@ export class SchedulingCore {
 		requests.endpoint[row] = -1;
 		requests.leaf[row] = this.#tree.leaf(to.queues[queue]!.root, path);
 		to.enqueue(row, false);
-		this.#admission.joinedAgain(row);
+		this.#admission.joined(row);
 		if (dueAt !== Number.POSITIVE_INFINITY) this.#wheel.set(row, dueAt, this.#now);
 		this.#log.push(
 			"requeue",

@@ -1,0 +1,210 @@
+/**
+ * A plain c-server queue in front of the core, in virtual time: the set-up of the classical results. Service times are given with the
+ * requests; the core decides the order. `pickOrder` replaces the core by a deliberately wrong scheduler, to prove that a test can fail.
+ */
+import { priorityQueues } from "../../src/core/allocate/priority-allocator.ts";
+import { type CoreSettings, coreSettings, DEFAULT_CAPACITY } from "../../src/core/schedule/core-settings.ts";
+import { flowPath } from "../../src/core/schedule/flow-path.ts";
+import { SchedulingCore } from "../../src/core/schedule/scheduling-core.ts";
+import { submitRequest } from "../../src/core/schedule/submit-request.ts";
+
+export interface Job {
+	readonly arrivalMs: number;
+	readonly queue: number;
+	readonly flow: string;
+	readonly serviceMs: number;
+	/** Cost that the scheduler sees; the service time when absent. */
+	readonly cost?: number;
+	startMs?: number;
+	endMs?: number;
+	refused?: string;
+}
+
+/** A scheduler to be caught: chooses an index into the waiting jobs. */
+export type WrongPick = (waiting: readonly Job[]) => number;
+
+export interface QueueOptions {
+	readonly servers: number;
+	readonly core?: Partial<CoreSettings>;
+	readonly headroom?: number;
+	readonly maxDepth?: number;
+	readonly wrong?: WrongPick;
+}
+
+export function serve(jobs: readonly Job[], options: QueueOptions): void {
+	if (options.wrong === undefined) serveByCore(jobs, options);
+	else serveWrongly(jobs, options.servers, options.wrong);
+}
+
+function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
+	const queues = priorityQueues({ levels: 5, defaultPriority: 4 }).map((queue) => ({
+		...queue,
+		maxDepth: options.maxDepth ?? 1e7,
+	}));
+	const core = new SchedulingCore(
+		coreSettings({
+			scheduler: "strict",
+			queues,
+			maxWaiting: 1e7,
+			cost: { promptWeight: 1, completionWeight: 1, cachedWeight: 1 },
+			pools: [
+				{
+					name: "default",
+					endpoints: 1,
+					capacity: {
+						...DEFAULT_CAPACITY,
+						maxConcurrent: options.servers,
+						maxPrefillTokens: Number.POSITIVE_INFINITY,
+						headroom: options.headroom ?? 0,
+					},
+				},
+			],
+			...options.core,
+		}),
+	);
+	const paths = new Map<string, ReturnType<typeof flowPath>>();
+	const byTicket = new Map<number, Job>();
+	const ends = new EventHeap();
+	let now = 0;
+	const drain = () => {
+		for (let decision = core.next(); decision !== undefined; decision = core.next()) {
+			const job = byTicket.get(decision.ticket);
+			if (job === undefined) continue;
+			if (decision.kind === "dispatch") {
+				job.startMs = now;
+				ends.push(now + job.serviceMs, decision.ticket);
+			} else if (decision.kind === "shed" || decision.kind === "evict") {
+				job.refused = decision.reason;
+				byTicket.delete(decision.ticket);
+			}
+		}
+	};
+	const finish = () => {
+		const ticket = ends.pop();
+		const job = byTicket.get(ticket)!;
+		byTicket.delete(ticket);
+		job.endMs = now;
+		core.finish(ticket, { promptTokens: costOfJob(job), completionTokens: 0, cachedTokens: 0 }, now);
+		drain();
+	};
+	for (const job of jobs) {
+		while (ends.size > 0 && ends.firstAt <= job.arrivalMs) {
+			now = ends.firstAt;
+			finish();
+		}
+		now = job.arrivalMs;
+		let path = paths.get(job.flow);
+		if (path === undefined) {
+			path = flowPath([job.flow]);
+			paths.set(job.flow, path);
+		}
+		const request = submitRequest({ flow: path, queue: job.queue, promptTokens: costOfJob(job), completionTokens: 0 });
+		const ticket = core.submit(request, now);
+		byTicket.set(ticket, job);
+		drain();
+	}
+	while (ends.size > 0) {
+		now = ends.firstAt;
+		finish();
+	}
+	if (core.requestCount !== 0) throw new Error(`${core.requestCount} requests were never served`);
+}
+
+/** Costs are whole numbers. */
+function costOfJob(job: Job): number {
+	return Math.max(1, Math.round(job.cost ?? job.serviceMs));
+}
+
+function serveWrongly(jobs: readonly Job[], servers: number, pick: WrongPick): void {
+	const waiting: Job[] = [];
+	const ends = new EventHeap();
+	let now = 0;
+	let busy = 0;
+	const start = () => {
+		while (busy < servers && waiting.length > 0) {
+			const [job] = waiting.splice(pick(waiting), 1);
+			job!.startMs = now;
+			job!.endMs = now + job!.serviceMs;
+			ends.push(job!.endMs, 0);
+			busy++;
+		}
+	};
+	for (const job of jobs) {
+		while (ends.size > 0 && ends.firstAt <= job.arrivalMs) {
+			now = ends.firstAt;
+			ends.pop();
+			busy--;
+			start();
+		}
+		now = job.arrivalMs;
+		waiting.push(job);
+		start();
+	}
+	while (ends.size > 0) {
+		now = ends.firstAt;
+		ends.pop();
+		busy--;
+		start();
+	}
+}
+
+class EventHeap {
+	readonly #at: number[] = [];
+	readonly #value: number[] = [];
+
+	get size(): number {
+		return this.#at.length;
+	}
+
+	get firstAt(): number {
+		return this.#at[0]!;
+	}
+
+	push(at: number, value: number): void {
+		let child = this.#at.length;
+		this.#at.push(at);
+		this.#value.push(value);
+		while (child > 0) {
+			const parent = (child - 1) >> 1;
+			if (this.#at[parent]! <= this.#at[child]!) break;
+			this.#swap(parent, child);
+			child = parent;
+		}
+	}
+
+	pop(): number {
+		const value = this.#value[0]!;
+		const at = this.#at.pop()!;
+		const last = this.#value.pop()!;
+		if (this.#at.length > 0) {
+			this.#at[0] = at;
+			this.#value[0] = last;
+			let parent = 0;
+			for (;;) {
+				let child = 2 * parent + 1;
+				if (child >= this.#at.length) break;
+				if (child + 1 < this.#at.length && this.#at[child + 1]! < this.#at[child]!) child++;
+				if (this.#at[parent]! <= this.#at[child]!) break;
+				this.#swap(parent, child);
+				parent = child;
+			}
+		}
+		return value;
+	}
+
+	#swap(a: number, b: number): void {
+		[this.#at[a], this.#at[b]] = [this.#at[b]!, this.#at[a]!];
+		[this.#value[a], this.#value[b]] = [this.#value[b]!, this.#value[a]!];
+	}
+}
+
+export const waitOf = (job: Job) => job.startMs! - job.arrivalMs;
+
+export function mean(values: readonly number[]): number {
+	return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+export function quantile(values: readonly number[], q: number): number {
+	const sorted = values.toSorted((a, b) => a - b);
+	return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
+}
