@@ -2,14 +2,16 @@
  * The composition root: builds a gateway from a configuration, and takes it down again. Everything that touches the outside is made
  * here and handed down.
  */
+
+import { timingSafeEqual } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { pino } from "pino";
 import { compile } from "../config/compile.ts";
-import type { GatewayConfig } from "../config/gateway-config.ts";
+import { type GatewayConfig, isLoopback } from "../config/gateway-config.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
 import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
@@ -21,7 +23,7 @@ import { Engine } from "../engine/engine.ts";
 import { TokenLookup } from "../engine/token-lookup.ts";
 import { Classifier } from "../http/classifier.ts";
 import { type DataPlane, dataPlaneServer, type ExchangeRecord } from "../http/data-plane.ts";
-import { AddressSet } from "../http/peers.ts";
+import { AddressSet, plainAddress } from "../http/peers.ts";
 import type { Stores } from "../ports/stores.ts";
 import type { TokenReader } from "../ports/token-reader.ts";
 import { ProviderSet } from "../providers/provider-set.ts";
@@ -258,7 +260,13 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 				"application/json",
 				JSON.stringify({ ready, draining: plane.draining, upstream: providers.anyUp }),
 			);
-		} else if (path === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics.render());
+		} else if (path === "/metrics" && !mayReadMetrics(config, request))
+			answer(
+				401,
+				"application/json",
+				'{"error":{"code":"missing_token","message":"/metrics needs the admin token here"}}',
+			);
+		else if (path === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics.render());
 		else answer(404, "application/json", '{"error":{"code":"not_found","message":"not served here"}}');
 	});
 	await listen(dataServer, config.gateway.listen);
@@ -302,6 +310,21 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 			return closing;
 		},
 	};
+}
+
+/** By default only clients on loopback read `/metrics` without the admin token. */
+function mayReadMetrics(config: GatewayConfig, request: IncomingMessage): boolean {
+	const { metricsPublic, tokenEnv } = config.admin;
+	if (metricsPublic === true) return true;
+	if (metricsPublic === "loopback" && isLoopback(plainAddress(request.socket.remoteAddress ?? ""))) return true;
+	const token = tokenEnv === undefined ? undefined : process.env[tokenEnv];
+	const given = request.headers.authorization?.replace(/^bearer /i, "");
+	// Hashes have one length, so the comparison tells nothing about the token.
+	return (
+		token !== undefined &&
+		given !== undefined &&
+		timingSafeEqual(Buffer.from(tokenHash(given)), Buffer.from(tokenHash(token)))
+	);
 }
 
 function depthsOf(lifecycle: Lifecycle): readonly number[] {

@@ -23,10 +23,26 @@ const KEYS_NOT_AVAILABLE: readonly string[] = [
 	"providers.overflow_max_usd_per_hour",
 ];
 
+/** Keys of several sections, by their spelling. */
+const SPELLINGS_NOT_AVAILABLE: readonly string[] = [
+	"affinity",
+	"engine_priority",
+	"force_stream",
+	"capacity_from",
+	"target_ttft_p99",
+	"enable_subqueues",
+	"reserved_tps",
+	"lendable",
+	"tls_cert",
+	"tls_key",
+	"otlp_endpoint",
+];
+
 /** Single values, by the spelling of their key. */
 const VALUES_NOT_AVAILABLE: readonly { readonly key: string; readonly value: string }[] = [
 	{ key: "allocator", value: "weighted_router" },
 	{ key: "mode", value: "adaptive" },
+	{ key: "mode", value: "measured" },
 	{ key: "headroom", value: "auto" },
 ];
 
@@ -37,7 +53,7 @@ export function isSectionAvailable(name: string): boolean {
 }
 
 export function isKeyAvailable(path: string): boolean {
-	return !KEYS_NOT_AVAILABLE.includes(path);
+	return !KEYS_NOT_AVAILABLE.includes(path) && !SPELLINGS_NOT_AVAILABLE.includes(path.slice(path.lastIndexOf(".") + 1));
 }
 
 export function isValueAvailable(spelling: string, value: string): boolean {

@@ -280,7 +280,6 @@ describe("refusals", () => {
 			"[admin]\nlisten = 0.0.0.0:8080",
 			"gateway.ini:2: [admin] listen: 0.0.0.0 is reachable from other machines; set token_env",
 		],
-		["half of TLS", "[gateway]\ntls_cert = a.pem", "gateway.ini:2: [gateway] tls_cert: needs tls_key beside it"],
 		["chained alias", "[models]\na = b\nb = c", 'gateway.ini:2: [models] a: "b" is an alias itself'],
 		[
 			"failover",
