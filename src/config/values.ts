@@ -1,7 +1,9 @@
 /**
  * Reads typed values out of the assignments, section by section, and keeps a list of what holds and where it came from (`config show`).
  */
+
 import type { Assignments } from "./assignments.ts";
+import { isKeyAvailable } from "./availability.ts";
 import { DEFAULT_ORIGIN, type Origin } from "./problem.ts";
 import { type Keys, type Section, sectionName, type ValuesOf } from "./schema-key.ts";
 
@@ -80,7 +82,8 @@ export class Values {
 	}
 
 	effective(): readonly EffectiveValue[] {
-		return [...this.#effective.values()];
+		// What this version does not do has no effect: showing it would make a file that does not load.
+		return [...this.#effective.values()].filter(({ section, key }) => isKeyAvailable(`${section}.${key}`));
 	}
 
 	#note(section: string, key: string, value: string, origin: Origin, note?: string): void {
