@@ -39,7 +39,8 @@ import { lockDataFolder } from "./data-folder-lock.ts";
 import { realClock } from "./real-clock.ts";
 import { systemClock, systemTimers } from "./system.ts";
 
-const RULES_POLL_MS = 1000;
+/** How often changes made by another process are looked for; one indexed read. */
+const POLICY_POLL_MS = 100;
 const STORE_TIMEOUT_MS = 2000;
 
 export interface RunningGateway {
@@ -216,11 +217,12 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 			async (version) => {
 				if (version === policyVersion) return;
 				policyVersion = version;
+				lookup.forgetAll();
 				await reloadRules();
 			},
 			(error: unknown) => log.error({ error: String(error) }, "policy store does not answer"),
 		);
-	}, RULES_POLL_MS);
+	}, POLICY_POLL_MS);
 	rulesTimer.unref();
 	const snapshotTimer = setInterval(() => {
 		void refreshSnapshot(reader, snapshot).catch((error: unknown) =>

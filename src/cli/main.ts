@@ -8,6 +8,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	demo: async () => (await import("./demo.ts")).demoCommand(),
 	"mock-llm": async () => (await import("./mock-llm.ts")).mockLlmCommand(),
 	"validate-config": async () => (await import("./validate-config.ts")).validateConfigCommand(),
+	account: async () => (await import("./account.ts")).accountCommand(),
+	token: async () => (await import("./token.ts")).tokenCommand(),
+	usage: async () => (await import("./usage.ts")).usageCommand(),
 	config: async () => (await import("./config.ts")).configCommand(),
 };
 
