@@ -8,6 +8,7 @@ import { MILLIS_PER_SECOND, type Millis } from "../model/units.ts";
 
 /** Below this a balance counts as spent; keeps rounding from waking twice. */
 const SPENT = 1e-6;
+const SHORTEST_WAIT: Millis = 1e-3;
 
 export class RateBucket {
 	#ratePerMs: number;
@@ -39,7 +40,9 @@ export class RateBucket {
 	/** The instant at which it will be ready if nothing is debited until then. */
 	readyAt(now: Millis): Millis {
 		this.#refill(now);
-		return this.#balance > SPENT ? now : now + (2 * SPENT - this.#balance) / this.#ratePerMs;
+		if (this.#balance > SPENT) return now;
+		// Less than the clock can tell apart would wake at this very instant again.
+		return now + Math.max(SHORTEST_WAIT, (2 * SPENT - this.#balance) / this.#ratePerMs);
 	}
 
 	/** Takes `amount` (negative gives back). */

@@ -30,10 +30,10 @@ export class DeficitRoundRobin implements Scheduler {
 		const { active } = this.#view;
 		const turn = this.#turn;
 		if (turn >= 0 && active.has(turn) && this.#view.ready(turn) && this.#covers(turn)) return turn;
-		const found = this.#round(turn);
-		if (found >= 0) return found;
-		if (!this.#skipRounds()) return -1;
-		return this.#round(this.#turn);
+		let found = this.#round(turn);
+		// More than once only when rounding leaves a deficit just short of its head.
+		while (found < 0 && this.#skipRounds()) found = this.#round(this.#turn);
+		return found;
 	}
 
 	charge(queue: number, amount: Cost): void {

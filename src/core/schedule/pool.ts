@@ -15,7 +15,7 @@ import { InvariantError } from "../model/invariant-error.ts";
 import type { QueueSettings } from "../model/policy.ts";
 import { type Cost, costOf, MILLIS_PER_SECOND, type Millis, type Tokens } from "../model/units.ts";
 import type { CapacitySettings, CoreSettings, PoolSettings } from "./core-settings.ts";
-import type { Reason } from "./decision.ts";
+import type { Reason, Ticket } from "./decision.ts";
 import type { DecisionLog } from "./decision-log.ts";
 import type { FlowTree } from "./flow-tree.ts";
 import { chooseVictims } from "./preemption.ts";
@@ -65,6 +65,8 @@ export interface Shared {
 	readonly log: DecisionLog;
 	/** A request left its queue: counters above pools follow. */
 	leftQueue(row: number): void;
+	/** A waiting row needs more than an empty endpoint has: it must leave its queue. */
+	cannotRun(row: number): void;
 }
 
 export class Pool implements QueueView {
@@ -143,8 +145,11 @@ export class Pool implements QueueView {
 		}
 		this.#privileged.fill(0);
 		for (const queue of capacity.headroomFor) if (queue < this.count) this.#privileged[queue] = 1;
-		this.#tokenRate = rateBucket(capacity.maxTokensPerSec, capacity.burstSeconds, 1, now);
-		this.#requestRate = rateBucket(capacity.maxRps, capacity.burstSeconds, 1, now);
+		this.#tokenRate = changedRate(this.#tokenRate, capacity.maxTokensPerSec, capacity.burstSeconds, now);
+		this.#requestRate = changedRate(this.#requestRate, capacity.maxRps, capacity.burstSeconds, now);
+		for (const state of this.queues) {
+			this.limitQueue(state, { limitTps: state.tokenRate?.ratePerSec, limitRps: state.requestRate?.ratePerSec }, now);
+		}
 		this.weightsChanged();
 	}
 
@@ -158,10 +163,15 @@ export class Pool implements QueueView {
 	}
 
 	/** Changes the ceilings of a queue; absent keeps them. */
-	limitQueue(state: QueueState, change: { limitTps?: number; limitRps?: number }, now: Millis): void {
+	limitQueue(
+		state: QueueState,
+		change: { limitTps?: number | undefined; limitRps?: number | undefined },
+		now: Millis,
+	): void {
 		const { burstSeconds } = this.capacity;
-		if (change.limitTps !== undefined) state.tokenRate = rateBucket(change.limitTps, burstSeconds, 1, now);
-		if (change.limitRps !== undefined) state.requestRate = rateBucket(change.limitRps, burstSeconds, 1, now);
+		const { limitTps, limitRps } = change;
+		if (limitTps !== undefined) state.tokenRate = changedRate(state.tokenRate, limitTps, burstSeconds, now);
+		if (limitRps !== undefined) state.requestRate = changedRate(state.requestRate, limitRps, burstSeconds, now);
 	}
 
 	/** Whether a queue's own ceilings have room at `now`. */
@@ -234,6 +244,14 @@ export class Pool implements QueueView {
 		return this.upgrades.count(lender);
 	}
 
+	/** Whether a ticket runs on a lender's capacity. */
+	isUpgraded(ticket: Ticket, lender: number): boolean {
+		const { requests } = this.#shared;
+		const row = requests.rowOf(ticket);
+		if (row < 0 || requests.state[row] === WAITING || requests.pool[row] !== this.index) return false;
+		return requests.payer[row] === lender && requests.queue[row] !== lender;
+	}
+
 	// --- movements of one request
 
 	/** A row begins to wait, at the tail of its flow or (taken back) at its head. */
@@ -262,7 +280,7 @@ export class Pool implements QueueView {
 		if ((requests.flags[row]! & FLAG_ANSWERED) === 0) {
 			requests.flags[row]! |= FLAG_ANSWERED;
 			this.window.learn(requests.prompt[row]!, now - requests.since[row]!);
-			this.leaveWindow(row);
+			this.leaveWindow(row, now);
 		}
 		const before = requests.charge(row);
 		const produced = requests.produced[row]! + tokens;
@@ -271,6 +289,7 @@ export class Pool implements QueueView {
 		if (more > 0) {
 			this.#endpointOf(row).tokens += more;
 			if ((requests.flags[row]! & FLAG_AHEAD) !== 0) this.#endpointOf(row).aheadTokens += more;
+			if (requests.state[row] === ABORTING) this.#endpointOf(row).freeingTokens += more;
 			this.queues[requests.queue[row]!]!.inFlightTokens += more;
 			this.#chargeMore(row, more * this.#shared.settings.cost.completionWeight, more, now);
 		}
@@ -281,7 +300,7 @@ export class Pool implements QueueView {
 		const { requests, settings, tree } = this.#shared;
 		const chargedTokens = requests.charge(row);
 		const chargedCost = this.#chargedCost(row, chargedTokens);
-		this.#giveBack(row);
+		this.#giveBack(row, now);
 		this.#chargeMore(
 			row,
 			costOf(settings.cost, prompt, completion, cached) - chargedCost,
@@ -297,7 +316,7 @@ export class Pool implements QueueView {
 		const { requests, tree } = this.#shared;
 		const chargedTokens = requests.charge(row);
 		const chargedCost = this.#chargedCost(row, chargedTokens);
-		this.#giveBack(row);
+		this.#giveBack(row, now);
 		this.#chargeMore(row, -chargedCost, -chargedTokens, now);
 		this.queues[requests.payer[row]!]!.requestRate?.debit(-1, now);
 		this.#requestRate?.debit(-1, now);
@@ -324,12 +343,16 @@ export class Pool implements QueueView {
 		requests.payer[row] = requests.queue[row]!;
 	}
 
-	leaveWindow(row: number): void {
-		const { requests, wheel } = this.#shared;
+	/** Its first token came, or would have: the timer it leaves behind is that of its upgrade. */
+	leaveWindow(row: number, now: Millis): void {
+		const { requests, wheel, settings } = this.#shared;
 		if ((requests.flags[row]! & FLAG_IN_WINDOW) === 0) return;
 		requests.flags[row]! &= ~FLAG_IN_WINDOW;
 		this.#endpointOf(row).prefillTokens -= requests.prompt[row]!;
-		if (requests.state[row] !== WAITING) wheel.cancel(row);
+		wheel.cancel(row);
+		if (requests.payer[row] !== requests.queue[row]) {
+			wheel.set(row, Math.max(now + 1, requests.since[row]! + settings.upgrades.maxTimeMs), now);
+		}
 	}
 
 	refreshActive(queue: number): void {
@@ -368,6 +391,8 @@ export class Pool implements QueueView {
 			const endpoint = this.#endpointFor(row, queue);
 			if (endpoint >= 0) {
 				this.#dispatch(row, queue, payer, endpoint, false);
+			} else if (!this.couldRun(this.#shared.requests.sequences[row]!, this.#shared.requests.charge(row))) {
+				this.#shared.cannotRun(row);
 			} else if (this.#privileged[queue] === 1 || !this.scheduler.ignoresOrder || !this.#dispatchAhead()) {
 				this.blockedBy = "space";
 				this.#preemptFor(row, queue);
@@ -463,7 +488,10 @@ export class Pool implements QueueView {
 			endpoint.prefillTokens += requests.prompt[row]!;
 			requests.flags[row]! |= FLAG_IN_WINDOW;
 		}
-		if (payer !== queue) this.upgrades.add(payer, requests.ticketOf(row), queue);
+		if (payer !== queue) {
+			this.upgrades.add(payer, requests.ticketOf(row), queue);
+			this.upgrades.compact(payer, (ticket) => this.isUpgraded(ticket, payer));
+		}
 		if ((requests.flags[row]! & FLAG_OBSERVED) === 0 && (requests.flags[row]! & FLAG_IN_WINDOW) !== 0) {
 			wheel.set(row, now + this.window.expectedMs(requests.prompt[row]!), now);
 		} else if (payer !== queue) {
@@ -535,10 +563,10 @@ export class Pool implements QueueView {
 		}
 	}
 
-	#giveBack(row: number): void {
+	#giveBack(row: number, now: Millis): void {
 		const { requests, wheel } = this.#shared;
+		this.leaveWindow(row, now);
 		wheel.cancel(row);
-		this.leaveWindow(row);
 		const endpoint = this.#endpointOf(row);
 		const tokens = requests.charge(row);
 		const sequences = requests.sequences[row]!;
@@ -586,4 +614,17 @@ export class Pool implements QueueView {
 		else endpoint.runningHead = next[row]!;
 		if (next[row]! >= 0) previous[next[row]!] = previous[row]!;
 	}
+}
+
+/** A ceiling after a change: what was consumed before still counts. */
+function changedRate(
+	bucket: RateBucket | undefined,
+	ratePerSec: number,
+	burstSeconds: number,
+	now: Millis,
+): RateBucket | undefined {
+	const changed = rateBucket(ratePerSec, burstSeconds, 1, now);
+	if (bucket === undefined || changed === undefined) return changed;
+	bucket.configure(ratePerSec, Math.max(1, ratePerSec * burstSeconds), now);
+	return bucket;
 }

@@ -59,6 +59,8 @@ export class RequestTable {
 	produced = new Int32Array(this.#capacity);
 	bodyBytes = new Int32Array(this.#capacity);
 	weight = new Float32Array(this.#capacity);
+	/** Longest wait from arrival, extended by the time it ran; `Infinity` is no limit. */
+	timeout = new Float32Array(this.#capacity);
 	arrival = new Float64Array(this.#capacity);
 	/** Of the timer: the deadline while waiting. */
 	dueAt = new Float64Array(this.#capacity);
@@ -153,6 +155,7 @@ export class RequestTable {
 		this.produced = grown(this.produced);
 		this.bodyBytes = grown(this.bodyBytes);
 		this.weight = grown(this.weight);
+		this.timeout = grown(this.timeout);
 		this.arrival = grown(this.arrival);
 		this.dueAt = grown(this.dueAt);
 		this.since = grown(this.since);

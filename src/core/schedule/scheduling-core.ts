@@ -71,6 +71,7 @@ export class SchedulingCore {
 			wheel: this.#wheel,
 			log: this.#log,
 			leftQueue: (row: number) => admission.left(row),
+			cannotRun: (row: number) => this.#moveOrEvict(row),
 		};
 		this.pools = settings.pools.map((pool, index) => new Pool(index, pool, shared));
 		admission.pools = this.pools;
@@ -98,6 +99,7 @@ export class SchedulingCore {
 		requests.bodyBytes[row] = request.bodyBytes;
 		requests.weight[row] = request.weight;
 		requests.arrival[row] = now;
+		requests.timeout[row] = request.timeoutMs;
 		requests.endpoint[row] = request.affinityEndpoint;
 		requests.flags[row] =
 			(request.mayUpgrade ? FLAG_MAY_UPGRADE : 0) |
@@ -148,7 +150,8 @@ export class SchedulingCore {
 		const pool = this.pools[this.#requests.pool[row]!]!;
 		const leavesWindow = (this.#requests.flags[row]! & FLAG_IN_WINDOW) !== 0;
 		pool.produced(row, tokens, now);
-		if (leavesWindow && pool.blockedBy === "window") pool.dispatchAll(now);
+		// With several endpoints a pick can be kept back by the window of one and the space of another.
+		if (leavesWindow && pool.blockedBy !== "none") pool.dispatchAll(now);
 	}
 
 	/** A running request ended upstream, well or not, having used `usage`. */
@@ -230,6 +233,8 @@ export class SchedulingCore {
 	pause(pool: number, queue: number): void {
 		this.#queue(pool, queue).paused = true;
 		this.pools[pool]!.refreshActive(queue);
+		// Room may have been held for its head.
+		this.pools[pool]!.dispatchAll(this.#now);
 	}
 
 	resume(pool: number, queue: number, now: Millis): void {
@@ -282,6 +287,8 @@ export class SchedulingCore {
 	endpointUp(pool: number, endpoint: number, now: Millis): void {
 		this.#tick(now);
 		this.pools[pool]!.endpoints[endpoint]!.up = true;
+		// What found no healthy pool before may find this one.
+		for (const other of this.pools) if (!other.isUp) this.#failOver(other, now);
 		this.pools[pool]!.dispatchAll(now);
 	}
 
@@ -382,13 +389,11 @@ export class SchedulingCore {
 	#requeue(row: number, pool: Pool, reason: Reason, now: Millis): void {
 		const requests = this.#requests;
 		const queue = requests.queue[row]!;
-		const ranMs = now - requests.since[row]!;
-		const hadDeadline = pool.queues[queue]!.timeoutMs !== Number.POSITIVE_INFINITY;
+		requests.timeout[row] = requests.timeout[row]! + (now - requests.since[row]!);
 		pool.takeBack(row, now);
 		this.#admission.joined(row);
-		if (hadDeadline) {
-			const deadline = requests.arrival[row]! + pool.queues[queue]!.timeoutMs + ranMs;
-			this.#wheel.set(row, Math.max(deadline, now + 1), now);
+		if (requests.timeout[row] !== Number.POSITIVE_INFINITY) {
+			this.#wheel.set(row, Math.max(requests.arrival[row]! + requests.timeout[row]!, now + 1), now);
 		}
 		this.#log.push(
 			"requeue",
@@ -400,6 +405,7 @@ export class SchedulingCore {
 			reason,
 			now - requests.arrival[row]!,
 		);
+		if (!pool.isUp) this.#failOverRow(row, pool);
 	}
 
 	#timer(row: number, now: Millis): void {
@@ -408,10 +414,7 @@ export class SchedulingCore {
 		if (requests.state[row] === WAITING) {
 			this.#end(row, "evict", "queue_timeout");
 		} else if ((requests.flags[row]! & FLAG_IN_WINDOW) !== 0) {
-			pool.leaveWindow(row);
-			if (requests.payer[row] !== requests.queue[row]) {
-				this.#wheel.set(row, Math.max(now + 1, requests.since[row]! + this.settings.upgrades.maxTimeMs), now);
-			}
+			pool.leaveWindow(row, now);
 		} else if (requests.payer[row] !== requests.queue[row]) {
 			pool.recharge(row, now);
 		}
@@ -422,12 +425,7 @@ export class SchedulingCore {
 	#softPreempt(pool: Pool, queue: number, now: Millis): void {
 		if (!this.settings.upgrades.softPreemption || pool.upgradedIn(queue) === 0) return;
 		const requests = this.#requests;
-		const isUpgraded = (ticket: Ticket) => {
-			const row = requests.rowOf(ticket);
-			return (
-				row >= 0 && requests.state[row] !== WAITING && requests.payer[row] === queue && requests.queue[row] !== queue
-			);
-		};
+		const isUpgraded = (ticket: Ticket) => pool.isUpgraded(ticket, queue);
 		while (pool.upgradedIn(queue) > 0 && !pool.rateOpen(queue, now)) {
 			const ticket = pool.upgrades.takeOldest(queue, isUpgraded);
 			if (ticket < 0) return;
@@ -440,17 +438,40 @@ export class SchedulingCore {
 	#failOver(from: Pool, now: Millis): void {
 		const requests = this.#requests;
 		const targets = new Set<Pool>();
-		for (const [row, pools] of requests.alternatives) {
+		for (const row of requests.alternatives.keys()) {
 			if (requests.state[row] !== WAITING || requests.pool[row] !== from.index) continue;
-			const tokens = requests.charge(row);
-			const index = pools.find(
-				(at) => this.pools[at]!.isUp && this.pools[at]!.couldRun(requests.sequences[row]!, tokens),
-			);
-			if (index === undefined) continue;
-			this.#move(row, from, this.pools[index]!);
-			targets.add(this.pools[index]!);
+			const target = this.#alternativeFor(row, from);
+			if (target === undefined) continue;
+			this.#move(row, from, target);
+			targets.add(target);
 		}
 		for (const pool of targets) pool.dispatchAll(now);
+	}
+
+	#failOverRow(row: number, from: Pool): void {
+		const target = this.#alternativeFor(row, from);
+		if (target === undefined) return;
+		this.#move(row, from, target);
+		target.dispatchAll(this.#now);
+	}
+
+	/** Another healthy pool that could run a waiting row. */
+	#alternativeFor(row: number, from: Pool): Pool | undefined {
+		const requests = this.#requests;
+		const tokens = requests.charge(row);
+		const pools = requests.alternatives.get(row);
+		const index = pools?.find((at) => {
+			const pool = this.pools[at]!;
+			return pool !== from && pool.isUp && pool.couldRun(requests.sequences[row]!, tokens);
+		});
+		return index === undefined ? undefined : this.pools[index];
+	}
+
+	/** Capacity shrank below what a waiting row needs: held for ever, it would block all behind it. */
+	#moveOrEvict(row: number): void {
+		const from = this.pools[this.#requests.pool[row]!]!;
+		if (this.#alternativeFor(row, from) === undefined) this.#end(row, "evict", "exceeds_capacity");
+		else this.#failOverRow(row, from);
 	}
 
 	#move(row: number, from: Pool, to: Pool): void {
