@@ -22,6 +22,16 @@ export function lockDataFolder(folder: string): () => void {
 	}
 }
 
+/** The living process that holds the folder, if there is one. */
+export function lockHolder(folder: string): number | undefined {
+	try {
+		const holder = Number(readFileSync(join(folder, "gateway.pid"), "utf8"));
+		return isAlive(holder) ? holder : undefined;
+	} catch {
+		return undefined;
+	}
+}
+
 function isAlive(pid: number): boolean {
 	if (!Number.isInteger(pid) || pid <= 0) return false;
 	try {

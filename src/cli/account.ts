@@ -1,77 +1,97 @@
-/** `tokligence account`: create and list accounts. */
-import { Command, Option } from "commander";
-import type { Account } from "../ports/account-store.ts";
+/** `tokligence account`: create, list, get, update, delete. */
+import { Command } from "commander";
+import { callJson } from "./admin-client.ts";
 import { type CommandIo, processIo } from "./config-options.ts";
-import { ACTOR, isoTime, onStores, type StoreFlags, unwrap, withStoreOptions } from "./store-command.ts";
+import { type FieldFlag, fieldsOf, withFieldFlags } from "./flags.ts";
+import {
+	allItems,
+	fieldLines,
+	type Item,
+	listJson,
+	type StoreOptions,
+	table,
+	withAdmin,
+	withStoreOptions,
+} from "./store-access.ts";
 
-interface CreateFlags extends StoreFlags {
-	readonly email: string;
-	readonly name: string;
-	readonly type: "internal" | "external";
-	readonly id?: string;
-	readonly tier?: string;
-	readonly organisation?: string;
-}
+const FIELDS: readonly FieldFlag[] = [
+	{ flag: "email", field: "email", kind: "text", doc: "address of who is responsible" },
+	{ flag: "name", field: "name", kind: "text", doc: "name for people" },
+	{ flag: "type", field: "account_type", kind: "text", doc: "internal or external" },
+	{ flag: "tier", field: "account_tier", kind: "text", doc: "a word that your rules know" },
+	{ flag: "organisation", field: "organisation", kind: "text", doc: "shares fairly as one with its other accounts" },
+	{ flag: "team", field: "team", kind: "text", doc: "team for reports" },
+	{ flag: "status", field: "status", kind: "text", doc: "active, suspended or deleted" },
+];
+const COLUMNS = ["id", "name", "email", "account_type", "account_tier", "organisation", "status"];
+
+type Options = StoreOptions & Readonly<Record<string, unknown>>;
 
 export function accountCommand(io: CommandIo = processIo()): Command {
-	const create = withStoreOptions(new Command("create"))
-		.description("make an account")
-		.requiredOption("--email <address>", "address of its owner")
-		.requiredOption("--name <name>", "what people call it")
-		.addOption(
-			new Option("--type <type>", "whose traffic it is").choices(["internal", "external"]).makeOptionMandatory(),
-		)
-		.option("--id <id>", "id of your choice; else one is made")
-		.option("--tier <tier>", "account tier, matched by rules")
-		.option("--organisation <name>", "organisation that it shares fairness in")
-		.addHelpText(
-			"after",
-			"\nExample:\n  tokligence account create --email ops@example.com --name Ops --type internal --json",
-		)
-		.action((flags: CreateFlags) =>
-			onStores(flags, io, async (stores) => {
-				const account = unwrap(
-					await stores.accounts.create(
-						{
-							email: flags.email,
-							name: flags.name,
-							accountType: flags.type,
-							...(flags.id === undefined ? {} : { id: flags.id }),
-							...(flags.tier === undefined ? {} : { accountTier: flags.tier }),
-							...(flags.organisation === undefined ? {} : { organisation: flags.organisation }),
-						},
-						ACTOR,
-					),
-				);
-				io.out(flags.json === true ? JSON.stringify(shapeOf(account)) : `account ${account.id}`);
+	const create = withFieldFlags(withStoreOptions(new Command("create")), FIELDS)
+		.description("create an account")
+		.option("--id <id>", "a free string; made when absent")
+		.action((options: Options & { readonly id?: string }) =>
+			withAdmin(options, io, async (client) => {
+				const body = { ...(options.id === undefined ? {} : { id: options.id }), ...fieldsOf(FIELDS, options) };
+				const account = await callJson<Item>(client, "POST", "/accounts", body);
+				io.out(options.json === true ? JSON.stringify(account) : `account ${account["id"]} was created`);
 			}),
 		);
 	const list = withStoreOptions(new Command("list"))
-		.description("show accounts")
-		.action((flags: StoreFlags) =>
-			onStores(flags, io, async (stores) => {
-				const { items, nextCursor } = await stores.accounts.list({}, { limit: 1000 });
-				if (flags.json === true) {
-					io.out(JSON.stringify({ accounts: items.map(shapeOf), count: items.length, next_cursor: nextCursor }));
-				} else {
-					for (const account of items)
-						io.out(`${account.id}\t${account.accountType}\t${account.status}\t${account.name}`);
-				}
+		.description("list accounts")
+		.option("--type <type>", "internal or external")
+		.option("--status <status>", "active, suspended or deleted")
+		.action((options: Options & { readonly type?: string; readonly status?: string }) =>
+			withAdmin(options, io, async (client) => {
+				const query = { account_type: options.type, status: options.status };
+				const accounts = await allItems(client, "/accounts", "accounts", query);
+				io.out(options.json === true ? listJson("accounts", accounts) : table(COLUMNS, accounts));
 			}),
 		);
-	return new Command("account").description("accounts that tokens belong to").addCommand(create).addCommand(list);
-}
+	const get = withStoreOptions(new Command("get"))
+		.description("show an account")
+		.argument("<id>")
+		.action((id: string, options: Options) =>
+			withAdmin(options, io, async (client) => {
+				const account = await callJson<Item>(client, "GET", `/accounts/${encodeURIComponent(id)}`);
+				io.out(options.json === true ? JSON.stringify(account) : fieldLines(account));
+			}),
+		);
+	const update = withFieldFlags(withStoreOptions(new Command("update")), FIELDS)
+		.description("change fields of an account; the value none clears one")
+		.argument("<id>")
+		.action((id: string, options: Options) =>
+			withAdmin(options, io, async (client) => {
+				const body = fieldsOf(FIELDS, options, true);
+				const account = await callJson<Item>(client, "PATCH", `/accounts/${encodeURIComponent(id)}`, body);
+				io.out(options.json === true ? JSON.stringify(account) : fieldLines(account));
+			}),
+		);
+	const remove = withStoreOptions(new Command("delete"))
+		.description("delete an account: its tokens are refused, its ledger rows stay")
+		.argument("<id>")
+		.action((id: string, options: Options) =>
+			withAdmin(options, io, async (client) => {
+				const account = await callJson<Item>(client, "DELETE", `/accounts/${encodeURIComponent(id)}`);
+				io.out(options.json === true ? JSON.stringify(account) : `account ${account["id"]} is deleted`);
+			}),
+		);
+	return new Command("account")
+		.description("manage accounts")
+		.addCommand(create)
+		.addCommand(list)
+		.addCommand(get)
+		.addCommand(update)
+		.addCommand(remove)
+		.addHelpText(
+			"after",
+			`
+Examples:
+  tokligence account create --email ops@example.com --name Ops --type internal
+  tokligence account list --json
+  tokligence account update acct_1 --status suspended
 
-function shapeOf(account: Account) {
-	return {
-		id: account.id,
-		email: account.email,
-		name: account.name,
-		account_type: account.accountType,
-		account_tier: account.accountTier ?? null,
-		organisation: account.organisation ?? null,
-		team: account.team ?? null,
-		status: account.status,
-		created_at: isoTime(account.createdAt),
-	};
+Exit status: 0, 1 when it is refused, 78 for a wrong configuration.`,
+		);
 }

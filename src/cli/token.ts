@@ -1,119 +1,191 @@
-/** `tokligence token`: create (shown once), list, revoke, and the hash line of a token file. */
+/**
+ * `tokligence token`: create, list, get, revoke, rotate, import, hash. A token's text is printed by create and rotate and read, for `hash`,
+ * from the standard input: never from an argument, which the process list would show.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import { tokenHash } from "../app/store-access.ts";
-import type { TokenRecord } from "../ports/token-store.ts";
-import { type CommandIo, processIo } from "./config-options.ts";
-import { ACTOR, isoTime, onStores, type StoreFlags, unwrap, withStoreOptions } from "./store-command.ts";
+import { AdminCallError, callJson } from "./admin-client.ts";
+import { type CommandIo, EXIT_FAILURE, processIo } from "./config-options.ts";
+import { type FieldFlag, fieldsOf, withFieldFlags } from "./flags.ts";
+import {
+	allItems,
+	fieldLines,
+	type Item,
+	listJson,
+	numberOrText,
+	type StoreOptions,
+	table,
+	withAdmin,
+	withStoreOptions,
+} from "./store-access.ts";
 
-interface CreateFlags extends StoreFlags {
-	readonly account: string;
-	readonly tier: string;
-	readonly environment?: string;
-	readonly workload?: string;
-	readonly name?: string;
+const FIELDS: readonly FieldFlag[] = [
+	{ flag: "account", field: "account_id", kind: "text", doc: "id of its account" },
+	{
+		flag: "tier",
+		field: "priority_tier",
+		kind: "text",
+		doc: "internal, external, premium, spot, or a word of your rules",
+	},
+	{ flag: "environment", field: "environment", kind: "text", doc: "production, staging, dev, …" },
+	{
+		flag: "workload",
+		field: "workload_tag",
+		kind: "text",
+		doc: "realtime, batch, interactive, or a tag of your rules",
+	},
+	{ flag: "name", field: "name", kind: "text", doc: "name for people" },
+	{ flag: "description", field: "description", kind: "text", doc: "what it is for" },
+	{ flag: "expires-at", field: "expires_at", kind: "text", doc: "date or instant, such as 2027-01-31" },
+	{ flag: "quota-tokens-per-month", field: "quota_tokens_per_month", kind: "number", doc: "tokens per month" },
+	{ flag: "quota-tps-limit", field: "quota_tps_limit", kind: "number", doc: "tokens per second" },
+	{ flag: "priority-override", field: "priority_override", kind: "number", doc: "level, whatever the rules say" },
+	{ flag: "weight-override", field: "weight_override", kind: "number", doc: "weight, whatever the rules say" },
+	{ flag: "max-priority", field: "max_priority", kind: "number", doc: "best level that its hints may ask for" },
+	{ flag: "may-use-critical", field: "may_use_critical", kind: "switch", doc: "may send X-Request-Class: critical" },
+	{ flag: "allowed-models", field: "allowed_models", kind: "list", doc: "models it may use; * stands for any text" },
+	{ flag: "max-parallel-requests", field: "max_parallel_requests", kind: "number", doc: "requests at once" },
+];
+const COLUMNS = [
+	"id",
+	"token_prefix",
+	"account_id",
+	"priority_tier",
+	"environment",
+	"name",
+	"status",
+	"total_requests",
+];
+
+type Options = StoreOptions & Readonly<Record<string, unknown>>;
+
+export interface TokenCommandInput {
+	/** All of the standard input. */
+	readonly readInput: () => Promise<string>;
 }
 
-export function tokenCommand(io: CommandIo = processIo()): Command {
-	const create = withStoreOptions(new Command("create"))
-		.description("make an API token; it is shown once")
-		.requiredOption("--account <id>", "account that it belongs to")
-		.requiredOption("--tier <tier>", "internal, external, premium, spot, or a word of your own")
-		.option("--environment <name>", "production, staging, dev, …")
-		.option("--workload <tag>", "realtime, batch or interactive")
-		.option("--name <name>", "what it is for")
-		.addHelpText(
-			"after",
-			"\nExample:\n  tokligence token create --account ops --tier internal --environment production --json",
-		)
-		.action((flags: CreateFlags) =>
-			onStores(flags, io, async (stores) => {
-				const { token, record } = unwrap(
-					await stores.tokens.create(
-						{
-							accountId: flags.account,
-							priorityTier: flags.tier,
-							...(flags.environment === undefined ? {} : { environment: flags.environment }),
-							...(flags.workload === undefined ? {} : { workloadTag: flags.workload }),
-							...(flags.name === undefined ? {} : { name: flags.name }),
-						},
-						ACTOR,
-					),
-				);
-				const message = "keep it: it is not shown again";
-				io.out(
-					flags.json === true
-						? JSON.stringify({ token_id: record.id, token, token_prefix: record.tokenPrefix, message })
-						: `${token}\n${record.id}: ${message}`,
+export function tokenCommand(io: CommandIo = processIo(), input: TokenCommandInput = { readInput }): Command {
+	const path = (id: string) => `/tokens/${encodeURIComponent(id)}`;
+	const print = (options: Options, item: Item, text: string) =>
+		io.out(options.json === true ? JSON.stringify(item) : text);
+
+	const create = withFieldFlags(withStoreOptions(new Command("create")), FIELDS)
+		.description("create a token; it is shown once")
+		.action((options: Options) =>
+			withAdmin(options, io, async (client) => {
+				const issued = await callJson<Item>(client, "POST", "/tokens", fieldsOf(FIELDS, options));
+				print(
+					options,
+					issued,
+					`${fieldLines({ token_id: issued["token_id"], token: issued["token"] })}\n\n${issued["message"]}`,
 				);
 			}),
 		);
 	const list = withStoreOptions(new Command("list"))
-		.description("show tokens, never their text")
-		.option("--account <id>", "only of this account")
-		.action((flags: StoreFlags & { readonly account?: string }) =>
-			onStores(flags, io, async (stores) => {
-				const filter = flags.account === undefined ? {} : { accountId: flags.account };
-				const { items, nextCursor } = await stores.tokens.list(filter, { limit: 1000 });
-				if (flags.json === true) {
-					io.out(JSON.stringify({ tokens: items.map(shapeOf), count: items.length, next_cursor: nextCursor }));
-				} else {
-					for (const token of items) io.out(`${token.id}\t${token.tokenPrefix}\t${token.accountId}\t${token.status}`);
-				}
+		.description("list tokens")
+		.option("--account <id>", "of this account only")
+		.option("--status <status>", "active, revoked or expired")
+		.action((options: Options & { readonly account?: string; readonly status?: string }) =>
+			withAdmin(options, io, async (client) => {
+				const query = { account_id: options.account, status: options.status };
+				const tokens = await allItems(client, "/tokens", "tokens", query);
+				io.out(options.json === true ? listJson("tokens", tokens) : table(COLUMNS, tokens));
+			}),
+		);
+	const get = withStoreOptions(new Command("get"))
+		.description("show a token and what it used this month")
+		.argument("<id>")
+		.action((id: string, options: Options) =>
+			withAdmin(options, io, async (client) => {
+				const token = await callJson<Item>(client, "GET", path(id));
+				const usage = await callJson<Item>(client, "GET", `${path(id)}/usage`);
+				print(options, { ...token, usage }, `${fieldLines(token)}\n\n${fieldLines(usage)}`);
 			}),
 		);
 	const revoke = withStoreOptions(new Command("revoke"))
-		.description("refuse a token from now on")
-		.argument("<token-id>")
+		.description("revoke a token; it is refused at once")
+		.argument("<id>")
 		.option("--reason <text>", "for the record")
-		.action((id: string, flags: StoreFlags & { readonly reason?: string }) =>
-			onStores(flags, io, async (stores) => {
-				const { record } = unwrap(await stores.tokens.revoke(id, flags.reason, ACTOR));
-				io.out(flags.json === true ? JSON.stringify(shapeOf(record)) : `revoked ${record.id}`);
+		.action((id: string, options: Options & { readonly reason?: string }) =>
+			withAdmin(options, io, async (client) => {
+				const body = options.reason === undefined ? undefined : { reason: options.reason };
+				const revoked = await callJson<Item>(client, "DELETE", path(id), body);
+				print(options, revoked, `token ${id} is revoked`);
+			}),
+		);
+	const rotate = withStoreOptions(new Command("rotate"))
+		.description("replace a token by a new one with the same rights")
+		.argument("<id>")
+		.option("--grace <seconds>", "how long the old one is still good", "0")
+		.action((id: string, options: Options & { readonly grace: string }) =>
+			withAdmin(options, io, async (client) => {
+				const body = { grace_period: numberOrText(options.grace) };
+				const issued = await callJson<Item>(client, "POST", `${path(id)}/rotate`, body);
+				const { token_id, token, replaced_ends_at } = issued;
+				print(options, issued, `${fieldLines({ token_id, token, replaced_ends_at })}\n\n${issued["message"]}`);
+			}),
+		);
+	const importKeys = withStoreOptions(new Command("import"))
+		.description("take over existing keys by their SHA-256: sha256,account_id,tier,environment,workload,name")
+		.argument("<file>", "CSV file; - reads the standard input")
+		.action((file: string, options: Options) =>
+			withAdmin(options, io, async (client) => {
+				const text = file === "-" ? await input.readInput() : readFileSync(file, "utf8");
+				const { parseTokenList } = await import("../app/local-admin.ts");
+				const parsed = parseTokenList(text, file);
+				if (!parsed.ok) throw new AdminCallError(`nothing was imported\n${parsed.errors.join("\n")}`);
+				const tokens = parsed.rows.map(({ accountId, ...row }) => ({ ...row, account_id: accountId }));
+				const summary = await callJson<Item>(client, "POST", "/tokens/import", { tokens });
+				print(options, summary, String(summary["message"]));
 			}),
 		);
 	const hash = new Command("hash")
-		.description("print the line of a token file ([classifier.token] file) for a key read from standard input")
-		.requiredOption("--account <id>", "account that it belongs to")
-		.requiredOption("--tier <tier>", "tier of its requests")
-		.option("--environment <name>", "environment of its requests", "")
-		.option("--workload <tag>", "workload of its requests", "")
-		.option("--name <name>", "what it is for", "")
-		.addHelpText(
-			"after",
-			'\nExample:\n  printf %s "$KEY" | tokligence token hash --account ops --tier internal >> tokens.csv',
-		)
-		.action(async (flags: CreateFlags) => {
-			let text = "";
-			for await (const chunk of process.stdin) text += String(chunk);
-			io.out(
-				[tokenHash(text.trim()), flags.account, flags.tier, flags.environment, flags.workload, flags.name].join(","),
-			);
-		});
-	return new Command("token")
-		.description("API tokens")
-		.addCommand(create)
-		.addCommand(list)
-		.addCommand(revoke)
-		.addCommand(hash);
+		.description("print the line that imports a key; the key is read from the standard input")
+		.requiredOption("--account <id>", "account that it will belong to")
+		.requiredOption("--tier <tier>", "internal, external, premium, spot, or a word of your rules")
+		.option("--environment <word>", "production, staging, dev, …", "")
+		.option("--workload <word>", "realtime, batch or interactive", "")
+		.option("--name <text>", "name for people", "")
+		.option("--json", "print as JSON")
+		.action(
+			async (
+				options: Readonly<Record<"account" | "tier" | "environment" | "workload" | "name", string>> & {
+					readonly json?: boolean;
+				},
+			) => {
+				const key = (await input.readInput()).replace(/\r?\n$/, "");
+				if (key === "") {
+					io.error('error: no key on the standard input: printf %s "$KEY" | tokligence token hash …');
+					io.setExitCode(EXIT_FAILURE);
+					return;
+				}
+				const sha256 = createHash("sha256").update(key).digest("hex");
+				const { account, tier, environment, workload, name } = options;
+				const quoted = /[",]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name;
+				if (options.json === true)
+					io.out(JSON.stringify({ sha256, account_id: account, tier, environment, workload, name }));
+				else io.out([sha256, account, tier, environment, workload, quoted].join(","));
+			},
+		);
+	const command = new Command("token").description("manage API tokens");
+	for (const each of [create, list, get, revoke, rotate, importKeys, hash]) command.addCommand(each);
+	return command.addHelpText(
+		"after",
+		`
+Examples:
+  tokligence token create --account acct_1 --tier internal --environment production
+  tokligence token list --account acct_1 --json
+  tokligence token revoke token_1 --reason "left the company"
+  printf %s "$KEY" | tokligence token hash --account acct_1 --tier external >> keys.csv
+  tokligence token import keys.csv
+
+Exit status: 0, 1 when it is refused, 78 for a wrong configuration.`,
+	);
 }
 
-function shapeOf(token: TokenRecord) {
-	return {
-		id: token.id,
-		token_prefix: token.tokenPrefix,
-		account_id: token.accountId,
-		priority_tier: token.priorityTier,
-		environment: token.environment ?? null,
-		workload_tag: token.workloadTag ?? null,
-		name: token.name ?? null,
-		description: token.description ?? null,
-		quota: { tokens_per_month: token.quotaTokensPerMonth ?? null, tps_limit: token.quotaTpsLimit ?? null },
-		total_requests: token.totalRequests,
-		last_used_at: isoTime(token.lastUsedAt),
-		status: token.status,
-		expires_at: isoTime(token.expiresAt),
-		revoked_at: isoTime(token.revokedAt),
-		revoked_reason: token.revokedReason ?? null,
-		created_at: isoTime(token.createdAt),
-	};
+async function readInput(): Promise<string> {
+	const chunks: Buffer[] = [];
+	for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+	return Buffer.concat(chunks).toString("utf8");
 }

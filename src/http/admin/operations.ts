@@ -1,0 +1,19 @@
+/** All operations of the admin API: what is served, documented and tested is this list. */
+import { accountOperations } from "./accounts.ts";
+import { auditOperations } from "./audit.ts";
+import { configOperations } from "./config.ts";
+import type { Operation } from "./operation.ts";
+import { ruleOperations } from "./rules.ts";
+import { schedulerOperations } from "./scheduler.ts";
+import { tokenOperations } from "./tokens.ts";
+import { usageOperations } from "./usage.ts";
+
+export const adminOperations: readonly Operation[] = [
+	...tokenOperations,
+	...accountOperations,
+	...ruleOperations,
+	...usageOperations,
+	...auditOperations,
+	...schedulerOperations,
+	...configOperations,
+];

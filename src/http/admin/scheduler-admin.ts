@@ -1,0 +1,107 @@
+/**
+ * A running scheduler as operators see and steer it. Implemented beside the data plane; pools go by name, queues by index (0 is the
+ * best). Methods answer undefined or false for a pool, queue or request that does not exist.
+ */
+
+import type { RequestHints, RoutingMetadata } from "../../core/model/routing.ts";
+import type { EpochMillis, Millis, Tokens } from "../../core/model/units.ts";
+import type { QueueChange } from "../../core/schedule/scheduling-core.ts";
+
+export interface QueueStatus {
+	/** Index of the level or bucket. */
+	readonly index: number;
+	/** `P1`, `B3`. */
+	readonly label: string;
+	readonly name: string;
+	readonly currentDepth: number;
+	readonly totalEnqueued: number;
+	readonly totalDequeued: number;
+	readonly totalTimeout: number;
+	readonly totalDropped: number;
+	readonly avgWaitMs: Millis;
+	readonly inFlight: number;
+	readonly paused: boolean;
+	/** What holds now, defaults included. */
+	readonly maxDepth: number;
+	readonly timeoutMs: Millis;
+	readonly weight: number;
+}
+
+export interface SchedulerStatus {
+	readonly pool: string;
+	readonly allocator: "priority" | "bucket";
+	readonly scheduler: string;
+	readonly queues: readonly QueueStatus[];
+	readonly capacity: {
+		readonly currentTps: number;
+		/** Absent when no rate is set. */
+		readonly maxTps?: number;
+		/** 0 to 100. */
+		readonly utilizationPct: number;
+		readonly activeRequests: number;
+		readonly mode: string;
+	};
+	readonly preemptionsTotal: number;
+}
+
+/** One request that waits or runs. */
+export interface RequestStatus {
+	readonly requestId: string;
+	readonly state: "waiting" | "running";
+	readonly pool: string;
+	/** `P1`, `B3`. */
+	readonly queue: string;
+	readonly accountId: string;
+	readonly tokenId?: string;
+	readonly tier: string;
+	readonly environment?: string;
+	readonly model: string;
+	readonly stream: boolean;
+	readonly arrivedAt: EpochMillis;
+	/** So far, or until it was dispatched. */
+	readonly waitMs: Millis;
+	readonly estimatedTokens: Tokens;
+	readonly producedTokens?: Tokens;
+}
+
+/** A described request: what would happen to it now? */
+export interface ExplainQuestion {
+	readonly metadata: RoutingMetadata;
+	readonly hints: RequestHints;
+	readonly model: string;
+	readonly promptTokens: Tokens;
+	readonly maxTokens?: Tokens;
+	readonly stream: boolean;
+}
+
+export interface Explanation {
+	/** `dispatch`, `wait`, or the code of a refusal. */
+	readonly outcome: string;
+	/** Label; absent when it was refused before. */
+	readonly queue?: string;
+	readonly pool?: string;
+	/** In the order in which they are taken. */
+	readonly steps: readonly { readonly step: string; readonly result: string }[];
+}
+
+/** What became of one request; the fields are those of the decision and of its settlement. */
+export type DecisionRecord = Readonly<Record<string, unknown>> & { readonly requestId: string };
+
+export interface SchedulerAdmin {
+	/** Never empty; the first one is meant when a call names none. */
+	readonly pools: readonly string[];
+	status(pool: string): SchedulerStatus | undefined;
+	/** `reservedTps` is refused by schedulers that assure nothing: the answer is a sentence then. */
+	changeQueue(pool: string, queue: number, change: QueueChange & { readonly reservedTps?: number }): string | undefined;
+	pause(pool: string, queue: number): void;
+	resume(pool: string, queue: number): void;
+	/** Evicts what waits; answers how many. */
+	clear(pool: string, queue: number): number;
+	/** Oldest first. */
+	requests(): readonly RequestStatus[];
+	/** Ends it with `cancelled_by_operator`. */
+	cancel(requestId: string): boolean;
+	explain(question: ExplainQuestion): Explanation;
+	/** Bounded memory: recent ones only. */
+	decision(requestId: string): DecisionRecord | undefined;
+}
