@@ -5,7 +5,7 @@
 
 import { timingSafeEqual } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -21,6 +21,7 @@ import { costOf } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import { Engine } from "../engine/engine.ts";
 import { TokenLookup } from "../engine/token-lookup.ts";
+import { adminServer } from "../http/admin/admin-server.ts";
 import { Classifier } from "../http/classifier.ts";
 import { type DataPlane, dataPlaneServer, type ExchangeRecord } from "../http/data-plane.ts";
 import { AddressSet, plainAddress } from "../http/peers.ts";
@@ -35,6 +36,7 @@ import { layeredTokens, TokenFileStore } from "../stores/memory/token-file-store
 import { refreshSnapshot, TokenSnapshotFile } from "../stores/snapshot/token-snapshot-file.ts";
 import { tokenHash } from "../stores/token-secret.ts";
 import { Metrics } from "../telemetry/metrics.ts";
+import { obtainAdminToken, removeAdminUrl, writeAdminUrl } from "./admin-files.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
 import { realClock } from "./real-clock.ts";
 import { systemClock, systemTimers } from "./system.ts";
@@ -248,31 +250,38 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 	});
 
 	const dataServer = dataPlaneServer(plane);
-	const adminServer = createServer((request, response) => {
-		const path = (request.url ?? "/").split("?")[0];
-		const answer = (status: number, type: string, body: string) => {
-			response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(body) });
-			response.end(body);
-		};
-		if (path === "/healthz") answer(200, "application/json", '{"status":"ok"}');
-		else if (path === "/readyz") {
-			const ready = !plane.draining && providers.anyUp;
-			answer(
-				ready ? 200 : 503,
-				"application/json",
-				JSON.stringify({ ready, draining: plane.draining, upstream: providers.anyUp }),
-			);
-		} else if (path === "/metrics" && !mayReadMetrics(config, request))
-			answer(
-				401,
-				"application/json",
-				'{"error":{"code":"missing_token","message":"/metrics needs the admin token here"}}',
-			);
-		else if (path === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics.render());
-		else answer(404, "application/json", '{"error":{"code":"not_found","message":"not served here"}}');
+	const admin = adminServer({
+		adminToken: obtainAdminToken(dataDir, config.admin.tokenEnv, process.env),
+		stores,
+		epochNow: systemClock.epochNow,
+		quotasEnforced: false,
+		...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
+		policyChanged: reloadRules,
+		tokenChanged: (hash) => lookup.forget(hash),
+		tokensChanged: () => lookup.forgetAll(),
+		settle: async () => {
+			await journal.flushed();
+			await ledgerWriter.drain();
+		},
+		onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),
 	});
+	admin.get("/healthz", () => ({ status: "ok" }));
+	admin.get("/readyz", (_, reply) => {
+		const ready = !plane.draining && providers.anyUp;
+		return reply.code(ready ? 200 : 503).send({ ready, draining: plane.draining, upstream: providers.anyUp });
+	});
+	admin.get("/metrics", (request, reply) => {
+		if (!mayReadMetrics(config, request.raw)) {
+			return reply.code(401).send({ error: { code: "missing_token", message: "/metrics needs the admin token here" } });
+		}
+		return reply.type("text/plain; version=0.0.4; charset=utf-8").send(metrics.render());
+	});
+	await admin.ready();
+	const adminHttp = admin.server as Server;
 	await listen(dataServer, config.gateway.listen);
-	await listen(adminServer, config.admin.listen);
+	await listen(adminHttp, config.admin.listen);
+	const adminUrl = urlOf(adminHttp, config.admin.listen.host);
+	writeAdminUrl(dataDir, adminUrl);
 	const up = await providers.discover();
 	const notices = noticesOf(config, up);
 
@@ -297,13 +306,14 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		await journal.close();
 		await stores.close();
 		unlock();
-		adminServer.close();
-		adminServer.closeAllConnections();
+		removeAdminUrl(dataDir);
+		adminHttp.closeAllConnections();
+		await admin.close();
 		eventLoop.disable();
 	};
 	return {
 		dataUrl: urlOf(dataServer, config.gateway.listen.host),
-		adminUrl: urlOf(adminServer, config.admin.listen.host),
+		adminUrl,
 		notices,
 		plane,
 		stores,
