@@ -10,6 +10,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	"validate-config": async () => (await import("./validate-config.ts")).validateConfigCommand(),
 	account: async () => (await import("./account.ts")).accountCommand(),
 	token: async () => (await import("./token.ts")).tokenCommand(),
+	rule: async () => (await import("./rule.ts")).ruleCommand(),
+	status: async () => (await import("./status.ts")).statusCommand(),
 	usage: async () => (await import("./usage.ts")).usageCommand(),
 	config: async () => (await import("./config.ts")).configCommand(),
 };

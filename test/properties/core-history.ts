@@ -6,6 +6,7 @@
  * The book-keeping here is deliberately simple (maps and lists) and shares no code with the core. Times in milliseconds.
  */
 
+import fc from "fast-check";
 import type { Decision, Ticket } from "../../src/core/schedule/decision.ts";
 import { flowPath } from "../../src/core/schedule/flow-path.ts";
 import type { SchedulingCore } from "../../src/core/schedule/scheduling-core.ts";
@@ -36,6 +37,21 @@ export const COMMAND_KINDS = [
 	"aborted",
 ] as const;
 export type CommandKind = (typeof COMMAND_KINDS)[number];
+
+const WEIGHTS: Partial<Record<CommandKind, number>> = { submit: 14, finish: 8, produced: 4, advance: 3, cancel: 2 };
+
+const number = fc.nat(10_000);
+
+/** Histories of 10 to 150 events, two fifths of them submissions. */
+export const COMMANDS: fc.Arbitrary<Command[]> = fc.array(
+	fc.record({
+		kind: fc.oneof(...COMMAND_KINDS.map((kind) => ({ weight: WEIGHTS[kind] ?? 1, arbitrary: fc.constant(kind) }))),
+		a: number,
+		b: number,
+		c: number,
+	}),
+	{ minLength: 10, maxLength: 150, size: "max" },
+);
 
 type State = "waiting" | "running" | "aborting" | "ended";
 

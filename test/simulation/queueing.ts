@@ -11,6 +11,7 @@ import { submitRequest } from "../../src/core/schedule/submit-request.ts";
 export interface Job {
 	readonly arrivalMs: number;
 	readonly queue: number;
+	/** Steps of the flow path, separated by slashes. */
 	readonly flow: string;
 	readonly serviceMs: number;
 	/** Cost that the scheduler sees; the service time when absent. */
@@ -29,6 +30,8 @@ export interface QueueOptions {
 	readonly headroom?: number;
 	readonly maxDepth?: number;
 	readonly wrong?: WrongPick;
+	/** Makes the core; for cores with a planted fault. */
+	readonly makeCore?: (settings: CoreSettings) => SchedulingCore;
 }
 
 export function serve(jobs: readonly Job[], options: QueueOptions): void {
@@ -41,7 +44,8 @@ function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
 		...queue,
 		maxDepth: options.maxDepth ?? 1e7,
 	}));
-	const core = new SchedulingCore(
+	const makeCore = options.makeCore ?? ((settings: CoreSettings) => new SchedulingCore(settings));
+	const core = makeCore(
 		coreSettings({
 			scheduler: "strict",
 			queues,
@@ -95,7 +99,7 @@ function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
 		now = job.arrivalMs;
 		let path = paths.get(job.flow);
 		if (path === undefined) {
-			path = flowPath([job.flow]);
+			path = flowPath(job.flow.split("/"));
 			paths.set(job.flow, path);
 		}
 		const request = submitRequest({ flow: path, queue: job.queue, promptTokens: costOfJob(job), completionTokens: 0 });
