@@ -29,6 +29,8 @@ export class FlowTree {
 	#tag = new Float64Array(this.#capacity);
 	#order = new Float64Array(this.#capacity);
 	#finish = new Float64Array(this.#capacity);
+	/** Tag at which its present backlog began: a refund reaches down to it, below V too, but never to credit from before. */
+	#floor = new Float64Array(this.#capacity);
 	#virtual = new Float64Array(this.#capacity);
 	#maxFinish = new Float64Array(this.#capacity);
 	#waiting = new Int32Array(this.#capacity);
@@ -188,14 +190,12 @@ export class FlowTree {
 		let amount = delta / weight;
 		let node = leaf;
 		for (let parent = this.#parent[node]!; parent !== NONE; parent = this.#parent[node]!) {
-			const before = this.#finish[node]!;
-			const finish = before + amount;
+			const finish = this.#finish[node]! + amount;
 			this.#finish[node] = finish;
 			if (finish > this.#maxFinish[parent]!) this.#maxFinish[parent] = finish;
 			if (this.#waiting[node]! > 0) {
 				const tag = this.#tag[node]!;
-				const floor = tag > before ? tag : this.#virtual[parent]!;
-				const start = Math.max(finish, floor);
+				const start = Math.max(finish, this.#floor[node]!);
 				if (start !== tag) {
 					this.#tag[node] = start;
 					const position = this.#position[node]!;
@@ -223,9 +223,9 @@ export class FlowTree {
 			this.#waiting[node] = count + 1;
 			if (count === 0) {
 				if (this.#idleNext[node] !== NONE) this.#idleRemove(node);
-				const floor = this.#virtual[parent]!;
-				const finish = this.#finish[node]!;
-				this.#tag[node] = Math.max(finish, floor);
+				const start = Math.max(this.#finish[node]!, this.#virtual[parent]!);
+				this.#tag[node] = start;
+				this.#floor[node] = start;
 				this.#order[node] = ++this.#activations;
 				const heap = this.#heap[parent]!;
 				heap.push(node);
@@ -411,6 +411,7 @@ export class FlowTree {
 		this.#tag = float(this.#tag);
 		this.#order = float(this.#order);
 		this.#finish = float(this.#finish);
+		this.#floor = float(this.#floor);
 		this.#virtual = float(this.#virtual);
 		this.#maxFinish = float(this.#maxFinish);
 		this.#waiting = int(this.#waiting);

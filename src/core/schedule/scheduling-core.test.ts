@@ -207,3 +207,32 @@ test("a rate that is nearly ready wakes later than now, however late it is", () 
 	expect(bucket.readyAt(now)).toBeGreaterThan(now);
 	expect(bucket.isReady(bucket.readyAt(now))).toBe(true);
 });
+
+test.each(["strict", "wfq"] as const)("%s: refunds of what runs side by side are not lost", (scheduler) => {
+	// Two equal parties, one of them expected to use four times what it uses; in one queue, or in a queue each.
+	const apart = scheduler === "wfq";
+	const core = coreWith(
+		{ maxConcurrent: 8 },
+		{ scheduler, queues: priorityQueues({ levels: 2, defaultPriority: 0, weights: [1, 1] }) },
+	);
+	const used = [0, 0];
+	const owners = new Map<number, number>();
+	const running: number[] = [];
+	const submit = (party: number) => {
+		const change = { flow: flowPath([`party-${party}`]), queue: apart ? party : 0, completionTokens: 200 };
+		owners.set(core.submit(request(0, change), 0), party);
+	};
+	for (let i = 0; i < 20; i++) for (const party of [0, 1]) submit(party);
+	for (let i = 0; i < 4000; i++) {
+		for (let decision = core.next(); decision !== undefined; decision = core.next()) {
+			if (decision.kind === "dispatch") running.push(decision.ticket);
+		}
+		const ticket = running.shift()!;
+		const party = owners.get(ticket)!;
+		const completionTokens = party === 0 ? 50 : 200;
+		used[party]! += completionTokens;
+		submit(party);
+		core.finish(ticket, { promptTokens: 0, completionTokens, cachedTokens: 0 }, 0);
+	}
+	expect(Math.abs(used[0]! / used[1]! - 1)).toBeLessThan(0.02);
+});
