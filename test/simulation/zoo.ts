@@ -1,0 +1,256 @@
+/**
+ * Cores with a fault planted from outside, by replacing a method or a scheduler. Each names the claim that must catch it.
+ */
+import { Endpoint } from "../../src/core/capacity/endpoint.ts";
+import { RateBucket } from "../../src/core/capacity/rate-bucket.ts";
+import { Admission } from "../../src/core/schedule/admission.ts";
+import { DeficitRoundRobin } from "../../src/core/schedule/deficit-round-robin.ts";
+import { FlowTree } from "../../src/core/schedule/flow-tree.ts";
+import { Pool } from "../../src/core/schedule/pool.ts";
+import type { QueueView, Scheduler } from "../../src/core/schedule/scheduler.ts";
+import { SchedulingCore } from "../../src/core/schedule/scheduling-core.ts";
+import { StrictPriority } from "../../src/core/schedule/strict-priority.ts";
+import { TimingWheel } from "../../src/core/schedule/timing-wheel.ts";
+import { Upgrades } from "../../src/core/schedule/upgrades.ts";
+import type { MakeCore } from "./claims.ts";
+
+export interface Fault {
+	readonly name: string;
+	readonly caughtBy: string;
+	/** Plants it for the time of `run`. */
+	plant<T>(run: (makeCore: MakeCore) => T): T;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: methods of any class are replaced by any others
+type Method = (this: any, ...given: any[]) => any;
+
+/** Replaces one method while the claim is measured. */
+function replaced(
+	name: string,
+	caughtBy: string,
+	type: { readonly prototype: object },
+	method: string,
+	by: (original: Method) => Method,
+): Fault {
+	return {
+		name,
+		caughtBy,
+		plant(run) {
+			const prototype = type.prototype as Record<string, Method>;
+			const original = prototype[method];
+			if (original === undefined) throw new Error(`${type} has no ${method} to replace`);
+			prototype[method] = by(original);
+			try {
+				return run((settings) => new SchedulingCore(settings));
+			} finally {
+				prototype[method] = original;
+			}
+		},
+	};
+}
+
+/** Puts another scheduler into every pool. */
+function scheduled(name: string, caughtBy: string, make: (view: Pool) => Scheduler): Fault {
+	return {
+		name,
+		caughtBy,
+		plant: (run) =>
+			run((settings) => {
+				const core = new SchedulingCore(settings);
+				for (const pool of core.pools) (pool as { scheduler: Scheduler }).scheduler = make(pool);
+				return core;
+			}),
+	};
+}
+
+function best(view: QueueView, score: (queue: number) => number): number {
+	let found = -1;
+	for (let queue = view.active.next(0); queue >= 0; queue = view.active.next(queue + 1)) {
+		if (view.ready(queue) && (found < 0 || score(queue) < score(found))) found = queue;
+	}
+	return found;
+}
+
+/** Start-time fair queuing with its parts exchangeable. */
+function fair(
+	view: Pool,
+	change: { weight?: (queue: number) => number; start?: boolean; size?: (amount: number) => number; trueUp?: boolean },
+): Scheduler {
+	const finish = new Float64Array(view.count);
+	let virtual = 0;
+	const startOf = (queue: number) => (change.start === false ? finish[queue]! : Math.max(finish[queue]!, virtual));
+	return {
+		ignoresOrder: true,
+		pick: () => best(view, startOf),
+		charge(queue, amount, atDispatch) {
+			if (!atDispatch && change.trueUp === false) return;
+			const start = atDispatch ? startOf(queue) : finish[queue]!;
+			if (atDispatch) virtual = Math.max(virtual, start);
+			finish[queue] = start + (change.size?.(amount) ?? amount) / (change.weight?.(queue) ?? view.weights[queue]!);
+		},
+	};
+}
+
+let calls = 0;
+
+export const FAULTS: readonly Fault[] = [
+	replaced("no true-up inside a queue", "S9b", FlowTree, "adjust", () => () => {}),
+	replaced(
+		"debt forgotten: only refunds are trued up",
+		"S9b",
+		FlowTree,
+		"adjust",
+		(original) =>
+			function (leaf, delta, weight) {
+				if (delta < 0) original.call(this, leaf, delta, weight);
+			},
+	),
+	replaced(
+		"credit kept: charged debts, no refunds",
+		"S9a",
+		FlowTree,
+		"adjust",
+		(original) =>
+			function (leaf, delta, weight) {
+				if (delta > 0) original.call(this, leaf, delta, weight);
+			},
+	),
+	replaced(
+		"weights of flows ignored",
+		"S9a",
+		FlowTree,
+		"dispatch",
+		(original) =>
+			function (leaf, request, cost) {
+				original.call(this, leaf, request, cost, 1);
+			},
+	),
+	replaced(
+		"requests counted instead of their cost inside a queue",
+		"S9a",
+		FlowTree,
+		"dispatch",
+		(original) =>
+			function (leaf, request, _cost, weight) {
+				original.call(this, leaf, request, 1, weight);
+			},
+	),
+	replaced(
+		"one flow for everybody",
+		"S6",
+		FlowTree,
+		"leaf",
+		(original) =>
+			function (root) {
+				return original.call(this, root, { ids: ["all"] });
+			},
+	),
+	replaced(
+		"last in, first out inside a flow",
+		"histories",
+		FlowTree,
+		"enqueue",
+		() =>
+			function (leaf, request) {
+				this.enqueueFirst(leaf, request);
+			},
+	),
+	replaced(
+		"taken back to the tail of its flow",
+		"histories",
+		FlowTree,
+		"enqueueFirst",
+		() =>
+			function (leaf, request) {
+				this.enqueue(leaf, request);
+			},
+	),
+	replaced("flows never released", "histories", FlowTree, "release", () => () => {}),
+	scheduled("worst queue first", "S1", (view) => ({
+		ignoresOrder: false,
+		pick: () => best(view, (queue) => -queue),
+		charge() {},
+	})),
+	scheduled("smallest request first", "S12", (view) => ({
+		ignoresOrder: false,
+		pick: () => best(view, (queue) => view.headCost(queue)),
+		charge() {},
+	})),
+	replaced(
+		"no hold: what does not fit is passed over",
+		"S12",
+		Pool,
+		"open",
+		(original) =>
+			function (this: Pool, queue) {
+				return (
+					original.call(this, queue) &&
+					this.endpoints.some((endpoint) => endpoint.fitsPrivileged(1, this.headCost(queue)))
+				);
+			},
+	),
+	scheduled("weights of queues ignored", "S3", (view) => fair(view, { weight: () => 1 })),
+	scheduled("service counted since the beginning", "E4", (view) => fair(view, { start: false })),
+	scheduled("requests counted instead of their cost", "S3", (view) => fair(view, { size: () => 1 })),
+	scheduled("no true-up between queues", "S9a", (view) => fair(view, { size: (amount) => amount, trueUp: false })),
+	scheduled("always the best queue instead of shares", "S3", (view) => new StrictPriority(view)),
+	replaced("deficits never spent", "S4", DeficitRoundRobin, "charge", () => () => {}),
+	replaced(
+		"a newcomer is refused whoever fills the queue",
+		"S11",
+		Admission,
+		"overflow",
+		(original) =>
+			function (row) {
+				return original.call(this, row) >= 0 ? row : -1;
+			},
+	),
+	replaced(
+		"no headroom",
+		"S13",
+		Endpoint,
+		"configure",
+		(original) =>
+			function (sequences, tokens) {
+				original.call(this, sequences, tokens, 0);
+			},
+	),
+	replaced("headroom never used ahead of turn", "S13", Endpoint, "fitsAhead", () => () => false),
+	replaced("space not looked at", "histories", Endpoint, "fitsPrivileged", () => () => true),
+	replaced("space counts estimates only", "histories", Pool, "produced", () => () => {}),
+	replaced(
+		"a slot leaked now and then",
+		"histories",
+		Pool,
+		"settle",
+		(original) =>
+			function (this: Pool, ...given) {
+				original.apply(this, given);
+				if (++calls % 50 === 0) this.endpoints[0]!.sequences++;
+			},
+	),
+	replaced(
+		"room that frees goes unnoticed now and then",
+		"histories",
+		Pool,
+		"dispatchAll",
+		(original) =>
+			function (now) {
+				if (++calls % 20 !== 0) original.call(this, now);
+			},
+	),
+	replaced(
+		"deadlines seen 200 ms late",
+		"histories",
+		TimingWheel,
+		"expire",
+		(original) =>
+			function (now) {
+				return original.call(this, now - 200);
+			},
+	),
+	replaced("rates never charged", "rate", RateBucket, "debit", () => () => {}),
+	replaced("upgrades never given back", "histories", Upgrades, "remove", () => () => {}),
+	replaced("a pause changes nothing", "histories", SchedulingCore, "pause", () => () => {}),
+	replaced("an endpoint that is down is used", "histories", SchedulingCore, "endpointDown", () => () => {}),
+];
