@@ -18,11 +18,11 @@ export class Upstream {
 	readonly #basePath: string;
 	readonly #pool: Pool;
 
-	/** @param endpoint base URL; a path in it is kept before the request's path, but for a last `/v1`, which every request brings itself */
+	/** @param endpoint base URL; a path in it is kept before the request's path */
 	constructor(endpoint: string, options: UpstreamOptions) {
 		const url = new URL(endpoint);
 		this.origin = url.origin;
-		this.#basePath = url.pathname.replace(/\/+$/, "").replace(/\/v1$/, "");
+		this.#basePath = url.pathname === "/" ? "" : url.pathname.replace(/\/$/, "");
 		this.#pool = new Pool(url.origin, {
 			connections: null,
 			pipelining: 1,
@@ -35,11 +35,10 @@ export class Upstream {
 		});
 	}
 
-	/** Forwards a request; `headers` alternate name and value. `reuse`: whether its connection may serve another one afterwards. */
-	forward(path: string, headers: string[], body: Uint8Array, reuse: boolean, listener: UpstreamListener): UpstreamCall {
+	/** Forwards a request; `headers` alternate name and value. */
+	forward(path: string, headers: string[], body: Uint8Array, listener: UpstreamListener): UpstreamCall {
 		const call = new Call(listener);
-		const request = { path: this.#basePath + path, method: "POST", headers, body } as const;
-		this.#pool.dispatch(reuse ? request : { ...request, reset: true }, call);
+		this.#pool.dispatch({ path: this.#basePath + path, method: "POST", headers, body }, call);
 		return call;
 	}
 
@@ -51,7 +50,7 @@ export class Upstream {
 			headers,
 			signal: AbortSignal.timeout(timeoutMs),
 		});
-		return { status: response.statusCode, headers: response.headers, text: await response.body.text() };
+		return { status: response.statusCode, text: await response.body.text() };
 	}
 
 	close(): Promise<void> {
@@ -108,7 +107,6 @@ class Call implements Dispatcher.DispatchHandler, UpstreamCall {
 	onResponseError(_: Dispatcher.DispatchController, error: Error): void {
 		if (this.#over) return;
 		this.#over = true;
-		// A request that never got a connection has no controller; one whose bytes went out may have been seen.
 		this.#listener.failed(error, this.#controller !== undefined);
 	}
 }
