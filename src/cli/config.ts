@@ -101,7 +101,7 @@ function upgradeFile(file: string, dryRun: boolean, io: CommandIo): void {
 }
 
 /** Keeps the old file under a free name, then replaces it in one step with the same permissions. Answers the backup's name. */
-function replaceFile(file: string, text: string): string {
+export function replaceFile(file: string, text: string): string {
 	const backup = copyToFreeName(file);
 	const fresh = `${file}.new-${process.pid}`;
 	writeFileSync(fresh, text, { mode: statSync(file).mode & 0o777, flag: "wx" });

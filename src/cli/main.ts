@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	status: async () => (await import("./status.ts")).statusCommand(),
 	usage: async () => (await import("./usage.ts")).usageCommand(),
 	config: async () => (await import("./config.ts")).configCommand(),
+	"migrate-to-bucket-scheduler": async () => (await import("./migrate.ts")).migrateCommand(),
 };
 
 const version = (
