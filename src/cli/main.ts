@@ -15,6 +15,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	usage: async () => (await import("./usage.ts")).usageCommand(),
 	config: async () => (await import("./config.ts")).configCommand(),
 	"migrate-to-bucket-scheduler": async () => (await import("./migrate.ts")).migrateCommand(),
+	scheduler: async () => (await import("./scheduler.ts")).schedulerCommand(),
+	"bucket-scheduler": async () => (await import("./scheduler.ts")).bucketSchedulerCommand(),
 };
 
 const version = (

@@ -1,0 +1,154 @@
+/**
+ * What `bucket-scheduler visualize` shows, as data: each queue's ceiling, guarantee and weight, and which tenants arrive where. The terminal
+ * chart, the SVG and the JSON are three faces of it.
+ *
+ * Units: rates in `unit` (requests/s or tokens/s); with priority levels there is none, and bars are weights.
+ */
+import { bucketSettingsOf } from "../config/checks.ts";
+import { compile } from "../config/compile.ts";
+import type { GatewayConfig } from "../config/gateway-config.ts";
+import { type BucketUnit, baseCapacity, bucketFigures, bucketUnit } from "../core/allocate/distribution.ts";
+import { type TierMapping, TierMappings } from "../core/allocate/tier-mapping.ts";
+import { defaultRules } from "../core/classify/default-rules.ts";
+import type { AllocatorKind, QueueSettings, SchedulerKind } from "../core/model/policy.ts";
+
+export interface ChartQueue {
+	readonly label: string;
+	readonly name: string;
+	/** Length of the light bar. */
+	readonly ceiling: number | undefined;
+	/** Length of the full bar. */
+	readonly guarantee: number | undefined;
+	readonly weight: number;
+	/** Part of all weights. */
+	readonly share: number;
+	readonly bestEffort: boolean;
+	readonly maxDepth: number;
+	readonly timeoutMs: number;
+	/** Who arrives here: groups with buckets, default rules with levels. */
+	readonly arrivals: readonly string[];
+	/** Groups that may be here, with a priority. */
+	readonly groups: readonly string[];
+}
+
+export interface ChartData {
+	readonly allocator: AllocatorKind;
+	readonly scheduler: SchedulerKind;
+	readonly unit: BucketUnit | undefined;
+	readonly poolCapacity: number | undefined;
+	readonly queues: readonly ChartQueue[];
+	readonly mappings: readonly TierMapping[];
+}
+
+export function chartData(config: GatewayConfig): ChartData {
+	const { allocator, scheduler } = config.requestScheduler;
+	const { queues } = compile(config, []).allocator;
+	const weights = queues.reduce((sum, { weight }) => sum + weight, 0);
+	const common = (queue: QueueSettings) => ({
+		label: queue.label,
+		name: queue.name,
+		weight: queue.weight,
+		share: queue.weight / weights,
+		bestEffort: queue.bestEffort === true,
+		maxDepth: queue.maxDepth,
+		timeoutMs: queue.timeoutMs,
+	});
+	if (allocator === "priority") {
+		const rules = defaultRules(queues.length);
+		return {
+			allocator,
+			scheduler,
+			unit: undefined,
+			poolCapacity: undefined,
+			mappings: [],
+			queues: queues.map((queue, level) => ({
+				...common(queue),
+				ceiling: undefined,
+				guarantee: undefined,
+				arrivals: rules.filter(({ assignPriority }) => assignPriority === level).map(({ name }) => name),
+				groups: [],
+			})),
+		};
+	}
+	const settings = bucketSettingsOf(config);
+	const unit = bucketUnit(settings);
+	const poolCapacity = smallestPool(config, unit) ?? baseCapacity(settings);
+	const figures = bucketFigures(settings, scheduler, poolCapacity);
+	const { mappings } = new TierMappings(config.allocator.bucket.tierMappings, queues.length);
+	return {
+		allocator,
+		scheduler,
+		unit,
+		poolCapacity,
+		mappings,
+		queues: queues.map((queue, bucket) => ({
+			...common(queue),
+			// Without a number of its own only the pool limits a bucket.
+			ceiling: Math.min(figures[bucket]!.ceiling, poolCapacity),
+			guarantee: figures[bucket]!.guarantee,
+			arrivals: mappings.filter(({ defaultBucket }) => defaultBucket === bucket).map(({ group }) => group),
+			groups: mappings.filter(({ first, last }) => first <= bucket && bucket <= last).map(({ group }) => group),
+		})),
+	};
+}
+
+/** The pool that guarantees least. */
+function smallestPool({ providers }: GatewayConfig, unit: BucketUnit): number | undefined {
+	const rates = providers
+		.map(({ capacity }) => (unit === "tps" ? capacity.maxTokensPerSec : capacity.maxRps))
+		.filter((rate) => rate !== undefined);
+	return rates.length === 0 ? undefined : Math.min(...rates);
+}
+
+export function chartAsJson(data: ChartData) {
+	const bucket = data.allocator === "bucket";
+	return {
+		allocator: data.allocator,
+		scheduler: data.scheduler,
+		unit: data.unit ?? null,
+		pool_capacity: data.poolCapacity ?? null,
+		queues: data.queues.map((queue, index) => ({
+			[bucket ? "bucket" : "level"]: index,
+			label: queue.label,
+			name: queue.name,
+			ceiling: queue.ceiling ?? null,
+			guarantee: queue.guarantee ?? null,
+			weight: queue.weight,
+			share_pct: queue.share * 100,
+			best_effort: queue.bestEffort,
+			max_depth: queue.maxDepth,
+			timeout_sec: queue.timeoutMs / 1000,
+			arrivals: queue.arrivals,
+			groups: queue.groups,
+		})),
+		mappings: data.mappings.map(({ group, first, last, defaultBucket, mode }) => ({
+			group,
+			first_bucket: first,
+			last_bucket: last,
+			default_bucket: defaultBucket,
+			mode,
+		})),
+	};
+}
+
+/** Lengths of a queue's bars as parts of the longest one: what is assured, and what it may have at most. */
+export function barsOf(data: ChartData): readonly { readonly full: number; readonly most: number }[] {
+	const lengths = data.queues.map(({ ceiling, guarantee, weight }) =>
+		ceiling === undefined ? { full: weight, most: weight } : { full: guarantee ?? 0, most: ceiling },
+	);
+	const longest = Math.max(...lengths.map(({ full, most }) => Math.max(full, most)));
+	return lengths.map(({ full, most }) => ({ full: full / longest, most: most / longest }));
+}
+
+/** What stands beside the bar. */
+export function numbersOf(data: ChartData, queue: ChartQueue, figure: (value: number) => string): string {
+	if (queue.guarantee === undefined) return `weight ${figure(queue.weight)} (${figure(queue.share * 100)} %)`;
+	if (queue.bestEffort) return "best effort";
+	return `${figure(queue.guarantee)} assured, at most ${figure(queue.ceiling ?? 0)} ${data.unit}`;
+}
+
+export function headline(data: ChartData, figure: (value: number) => string): string {
+	const count = data.queues.length;
+	if (data.allocator === "priority") return `${count} priority levels, scheduler ${data.scheduler}`;
+	return `${count} buckets, scheduler ${data.scheduler}, pool ${figure(data.poolCapacity ?? 0)} ${data.unit}`;
+}
