@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	config: async () => (await import("./config.ts")).configCommand(),
 	"migrate-to-bucket-scheduler": async () => (await import("./migrate.ts")).migrateCommand(),
 	scheduler: async () => (await import("./scheduler.ts")).schedulerCommand(),
+	explain: async () => (await import("./explain.ts")).explainCommand(),
 	"bucket-scheduler": async () => (await import("./scheduler.ts")).bucketSchedulerCommand(),
 };
 

@@ -1,0 +1,138 @@
+/**
+ * A described request through the same life cycle and scheduling core as a real one, in an idle gateway: every step of the decision, as data.
+ * Nothing here decides anything; it runs what the gateway runs and says what came out.
+ */
+import { type CompiledConfig, compile } from "../config/compile.ts";
+import type { GatewayConfig } from "../config/gateway-config.ts";
+import { defaultRules } from "../core/classify/default-rules.ts";
+import { Estimator } from "../core/classify/estimator.ts";
+import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
+import { type Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
+import type { Refusal } from "../core/model/error-code.ts";
+import type { Match, RoutingRule } from "../core/model/policy.ts";
+import type { RequestFacts } from "../core/model/request-facts.ts";
+import type { RequestHints, RoutingMetadata } from "../core/model/routing.ts";
+import { costOf } from "../core/model/units.ts";
+import type { CapacitySettings } from "../core/schedule/core-settings.ts";
+import { SchedulingCore } from "../core/schedule/scheduling-core.ts";
+
+export interface Described {
+	readonly metadata: RoutingMetadata;
+	readonly hints: RequestHints;
+	readonly model: string;
+	readonly promptTokens: number;
+	readonly maxTokens: number | undefined;
+}
+
+export interface RuleTried {
+	readonly rule: RoutingRule;
+	/** Why not; absent for the one that matched. */
+	readonly missed: string | undefined;
+}
+
+export interface Explanation {
+	readonly described: Described;
+	/** In order, down to the one that matched; empty when the request was refused before. */
+	readonly rules: readonly RuleTried[];
+	readonly outcome:
+		| { readonly kind: "refused"; readonly refusal: Refusal }
+		| {
+				readonly kind: "scheduled";
+				readonly arrival: Arrival;
+				readonly queueLabel: string;
+				readonly queueName: string;
+				readonly queueWeight: number;
+				readonly queueDepth: number;
+				readonly limitRps: number | undefined;
+				readonly limitTps: number | undefined;
+				readonly flowPath: readonly string[];
+				readonly cost: number;
+				readonly pools: readonly { readonly name: string; readonly capacity: CapacitySettings }[];
+				/** What the core answers when nothing else is there: `dispatch`, or why not. */
+				readonly verdict: string;
+				/** Neither now nor ever. */
+				readonly never: boolean;
+		  };
+}
+
+export function explainDecision(config: GatewayConfig, described: Described): Explanation {
+	const compiled = compile(config, []);
+	const lifecycle = lifecycleOf(config, compiled);
+	const facts: RequestFacts = {
+		operation: "chat",
+		model: described.model,
+		stream: true,
+		wantsStreamUsage: true,
+		// The prompt is described in tokens, so nothing is left to estimate from its characters.
+		promptChars: 0,
+		promptExtraTokens: described.promptTokens,
+		sequences: 1,
+		hasTools: false,
+		...(described.maxTokens === undefined ? {} : { maxTokens: described.maxTokens }),
+	};
+	const context = { hints: described.hints, bodyBytes: 0, startWithinMs: Number.POSITIVE_INFINITY, tokenInUse: 0 };
+	const admitted = lifecycle.admit(described.metadata, facts, context, 0);
+	if (admitted.kind === "refused") return { described, rules: [], outcome: admitted };
+	const { arrival } = admitted;
+	const queue = compiled.allocator.queues[arrival.allocation.queue]!;
+	const ruleDepths = lifecycle.rules.map(({ rule }) => rule.maxQueueDepth ?? Number.POSITIVE_INFINITY);
+	const core = new SchedulingCore({ ...compiled.core, ruleDepths });
+	core.submit(arrival.submit, 0);
+	const decision = core.next();
+	const { promptTokens, completionTokens, cachedTokens } = arrival.submit;
+	return {
+		described,
+		rules: lifecycle.rules.slice(0, arrival.rule.index + 1).map(({ rule, index }) => ({
+			rule,
+			missed: index === arrival.rule.index ? undefined : whyMissed(rule, arrival.metadata, arrival.model),
+		})),
+		outcome: {
+			kind: "scheduled",
+			arrival,
+			queueLabel: queue.label,
+			queueName: queue.name,
+			queueWeight: queue.weight,
+			queueDepth: queue.maxDepth,
+			limitRps: queue.limitRps,
+			limitTps: queue.limitTps,
+			flowPath: config.requestScheduler.flowPath,
+			cost: costOf(compiled.core.cost, promptTokens, completionTokens, cachedTokens),
+			pools: arrival.submit.pools.map((pool) => compiled.core.pools[pool]!),
+			verdict: decision?.kind === "dispatch" ? "dispatch" : (decision?.reason ?? "none"),
+			never: decision?.kind === "shed",
+		},
+	};
+}
+
+function lifecycleOf(config: GatewayConfig, { allocator, levelNames, pools }: CompiledConfig): Lifecycle {
+	return new Lifecycle({
+		rules: defaultRules(levelNames.length),
+		allocator,
+		levelNames,
+		pools: pools.map(({ name, models, maxContextLength }) => ({ name, models, maxContextLength, forceStream: false })),
+		aliases: config.models,
+		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
+		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
+		burstSeconds: config.capacity.burstSeconds,
+	});
+}
+
+/** The first field that does not fit. */
+function whyMissed(rule: RoutingRule, metadata: RoutingMetadata, model: string): string {
+	const fields: readonly (readonly [string, Match | undefined, string | undefined])[] = [
+		["tier", rule.matchTier, metadata.tier],
+		["environment", rule.matchEnvironment, metadata.environment],
+		["account type", rule.matchAccountType, metadata.accountType],
+		["account tier", rule.matchAccountTier, metadata.accountTier],
+		["workload", rule.matchWorkload, metadata.workload],
+		["model", rule.matchModel, model],
+		["tag", rule.matchTag, metadata.tag],
+	];
+	for (const [name, match, value] of fields) {
+		if (match === undefined) continue;
+		const wanted = typeof match === "string" ? [match] : match;
+		if (value === undefined || !wanted.includes(value))
+			return `needs ${name} ${wanted.join(" or ")}, has ${value ?? "none"}`;
+	}
+	return "a better rule matched";
+}
