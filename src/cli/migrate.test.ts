@@ -133,6 +133,35 @@ describe("migrate-to-bucket-scheduler", () => {
 		expect(both).toMatchObject({ code: 1, error: expect.stringContaining("exclude each other") });
 	});
 
+	it("counts what a level keeps: its whole range where idle better buckets may be used, else the bucket it arrives in", async () => {
+		const shares = async (scheduler: string) => {
+			const args = [
+				"--config",
+				file(PRIORITY),
+				"--dry-run",
+				"--json",
+				"--bucket-count",
+				"10",
+				"--scheduler",
+				scheduler,
+			];
+			const levels: { readonly share_after: number }[] = JSON.parse((await migrate(...args)).out).levels;
+			return levels.map((level) => level.share_after);
+		};
+		const series = Array.from({ length: 10 }, (_, bucket) => 0.7 ** bucket);
+		const part = (first: number, last: number, of = series) =>
+			expect.closeTo(
+				series.slice(first, last + 1).reduce((sum, number) => sum + number, 0) /
+					of.reduce((sum, number) => sum + number, 0),
+				9,
+			);
+		expect(await shares("atleast")).toEqual([part(0, 0), part(2, 3), part(4, 5), part(6, 8), part(9, 9)]);
+		expect(await shares("strict")).toEqual([0, 2, 4, 6, 9].map((bucket) => part(bucket, bucket)));
+		const arrivals = [0, 2, 4, 6, 9];
+		const competing = arrivals.map((bucket) => series[bucket]!);
+		expect(await shares("wfq")).toEqual(arrivals.map((bucket) => part(bucket, bucket, competing)));
+	});
+
 	it("speaks JSON", async () => {
 		const { out } = await migrate("--config", file(PRIORITY), "--dry-run", "--json", "--base-capacity-tps", "900");
 		expect(JSON.parse(out)).toMatchObject({

@@ -39,7 +39,7 @@ export interface PlannedLevel {
 	readonly groups: readonly PlannedGroup[];
 	/** Part of the capacity by weight, as long as all levels wait; absent where levels are served in strict order. */
 	readonly shareBefore: number | undefined;
-	/** The same for the bucket where its requests arrive. */
+	/** The same for the buckets that are its own: by weight, or as ceilings. */
 	readonly shareAfter: number;
 	/** Most of the capacity that its requests (of the group that has least) can use when nobody else asks. Levels could use all of it. */
 	readonly reachAfter: number;
@@ -95,6 +95,14 @@ export function planMigration(input: PlanInput): MigrationPlan {
 			const from = borrows ? Math.max(0, defaultBucket - input.maxUpgradeDistance) : defaultBucket;
 			return capacities.slice(from, defaultBucket + 1).reduce((sum, capacity) => sum + capacity, 0) / total;
 		};
+		// A level that may use idle better buckets is the first to find those of its own range idle.
+		const own = groups[level]!.map(({ mode, defaultBucket }) => ({
+			from: upgrades && mode === "atleast" ? ranges[level]![0] : defaultBucket,
+			to: defaultBucket,
+		}));
+		const assured = capacities
+			.slice(Math.min(...own.map(({ from }) => from)), Math.max(...own.map(({ to }) => to)) + 1)
+			.reduce((sum, capacity) => sum + capacity, 0);
 		const whole = numbersAreWeights(scheduler) || capacities[arrival] === 0;
 		return {
 			level,
@@ -103,7 +111,7 @@ export function planMigration(input: PlanInput): MigrationPlan {
 			last: ranges[level]![1],
 			groups: groups[level]!,
 			shareBefore: ordered ? undefined : queue.weight / levelWeights,
-			shareAfter: numbersAreWeights(scheduler) ? weights[arrival]! / competing : capacities[arrival]! / total,
+			shareAfter: numbersAreWeights(scheduler) ? weights[arrival]! / competing : assured / total,
 			reachAfter: whole ? 1 : Math.min(...groups[level]!.map(reachOf)),
 		};
 	});
