@@ -1,214 +1,275 @@
 /**
  * What the gateway adds to a request: CPU per request against the bare proxy, side by side in one run.
  *
- * Method: an upstream with a fixed answer, a bare `node:http` + undici `dispatch` proxy and the gateway (everything on: classification, rules,
- * scheduler, metrics, ledger with journal) are processes of their own; this process sends 1 KB requests over 16 kept-alive connections, in
- * interleaved rounds. CPU is user + system time of the measured process (/proc/PID/stat) ÷ requests; medians of the rounds; the ratio is the result.
- * JSON answers and streams of 50 events are measured apart. Linux only. Usage: npm run build && node bench/gateway.ts
+ * Method: the upstream with a fixed answer (fixed-upstream.ts), the bare proxy (bare-proxy.ts), and each gateway are processes of their own;
+ * this process sends 1 KB requests, 16 at a time over kept-alive connections. Rounds are interleaved (every subject once per round) after
+ * a warm-up, JSON answers and streams of 50 events apart. CPU is user + system time of the measured process with all its threads
+ * (/proc/PID/stat, before and after) ÷ requests. Printed: median and range of the rounds in µs, and the ratio of medians to the bare proxy's;
+ * the ratio is the result, machines differ. /proc counts in ticks (mostly 10 ms), so one round resolves tick ÷ requests.
+ *
+ * `everything on` is `tokligence start` as it comes: rules, scheduler, metrics, ledger with journal in a temporary folder; without tokens
+ * (default classifier) and with a token file of 100. nginx and @portkey-ai/gateway are peers when they are installed, else it says so.
+ * Linux only. Usage: npm run build && node bench/gateway.ts [--quick]
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Pool } from "undici";
 
-const ROUNDS = 5;
-const WARM_UP = 500;
-const REQUESTS = { json: 3000, stream: 600 };
-const CONNECTIONS = 16;
-const TICKS_PER_SECOND = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
+const quick = process.argv.includes("--quick");
+const ROUNDS = quick ? 1 : 3;
+const REQUESTS = quick ? { json: 1000, stream: 100 } : { json: 3000, stream: 400 };
+const WARM_UP = quick ? { json: 500, stream: 50 } : { json: 2000, stream: 200 };
+const CONCURRENCY = 16;
+const READY_LIMIT_MS = 20_000;
+const TICK_MICROS = 1e6 / Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
+const TOKENS = Array.from({ length: 100 }, (_, index) => `tok_external_${String(index).padStart(32, "b")}`);
 
-const ANSWER = JSON.stringify({
-	id: "x",
-	object: "chat.completion",
-	model: "m",
-	choices: [{ index: 0, message: { role: "assistant", content: "hello there" }, finish_reason: "stop" }],
-	usage: { prompt_tokens: 200, completion_tokens: 20, total_tokens: 220 },
-});
-const EVENT = `data: ${JSON.stringify({ id: "x", object: "chat.completion.chunk", model: "m", choices: [{ index: 0, delta: { content: "word " }, finish_reason: null }] })}\n\n`;
-const LAST = `data: ${JSON.stringify({ id: "x", object: "chat.completion.chunk", model: "m", choices: [], usage: { prompt_tokens: 200, completion_tokens: 50, total_tokens: 250 } })}\n\ndata: [DONE]\n\n`;
+type Kind = keyof typeof REQUESTS;
 
-function upstream(): Server {
-	return createServer((request, response) => {
-		if (request.method === "GET") {
-			response.end('{"object":"list","data":[{"id":"m","object":"model"}]}');
-			return;
-		}
-		let stream = false;
-		request.on("data", (chunk: Buffer) => {
-			stream ||= chunk.includes('"stream":true');
-		});
-		request.on("end", () => {
-			if (!stream) {
-				response.writeHead(200, { "content-type": "application/json", "content-length": ANSWER.length });
-				response.end(ANSWER);
-				return;
-			}
-			response.writeHead(200, { "content-type": "text/event-stream" });
-			let left = 50;
-			const next = () => {
-				response.write(left > 0 ? EVENT : LAST);
-				if (left-- > 0) setImmediate(next);
-				else response.end();
-			};
-			next();
-		});
-	});
-}
-
-function bareProxy(target: string): Server {
-	const pool = new Pool(target, { connections: null, headersTimeout: 0, bodyTimeout: 0 });
-	return createServer((request, response) => {
-		const chunks: Buffer[] = [];
-		request.on("data", (chunk: Buffer) => chunks.push(chunk));
-		request.on("end", () => {
-			const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
-			pool.dispatch(
-				{
-					path: request.url ?? "/",
-					method: "POST",
-					headers: ["content-type", "application/json", "content-length", String(body.length)],
-					body,
-				},
-				{
-					onRequestStart() {},
-					onResponseStart(_, status, headers) {
-						response.writeHead(status, headers as Record<string, string>);
-					},
-					onResponseData(_, chunk) {
-						response.write(chunk);
-					},
-					onResponseEnd() {
-						response.end();
-					},
-					onResponseError() {
-						response.destroy();
-					},
-				},
-			);
-		});
-	});
-}
-
-const role = process.argv[2];
-if (role === "upstream" || role === "proxy") {
-	const server = role === "upstream" ? upstream() : bareProxy(process.argv[3]!);
-	server.listen(0, "127.0.0.1", () =>
-		console.log(JSON.stringify({ event: "ready", data: `http://127.0.0.1:${(server.address() as AddressInfo).port}` })),
-	);
-} else {
-	await measure();
-}
-
-interface Measured {
+interface Subject {
 	readonly name: string;
-	readonly url: string;
+	readonly pool: Pool;
 	readonly pid: number;
+	readonly isPeer: boolean;
+	readonly headers: Readonly<Record<string, string>>;
+	readonly micros: Record<Kind, number[]>;
 }
 
-async function measure(): Promise<void> {
-	const self = fileURLToPath(import.meta.url);
-	const folder = mkdtempSync(join(tmpdir(), "tokligence-bench-"));
-	const children: ChildProcess[] = [];
-	try {
-		const { url } = await start(children, "upstream", [self, "upstream"]);
-		const gateway = (name: string, ini: string) => {
-			const config = join(folder, `${name}.ini`);
-			writeFileSync(config, ini);
-			const bin = fileURLToPath(new URL("../bin/tokligence.js", import.meta.url));
-			return start(children, name, [
-				bin,
-				"start",
-				"--config",
-				config,
-				"--upstream",
-				url,
-				"--data-dir",
-				join(folder, name),
-				"--port",
-				"0",
-				"--admin-port",
-				"0",
-				"--json",
-			]);
-		};
-		const open = "[classifier.default]\nenabled = true\n[capacity]\nmax_concurrent = 64\n";
-		const subjects = [
-			await start(children, "bare proxy", [self, "proxy", url]),
-			await gateway("gateway", open),
-			await gateway("enabled = false", `${open}[request_scheduler]\nenabled = false\n`),
-		];
-		for (const kind of ["json", "stream"] as const) {
-			const perRequest = new Map(subjects.map((subject) => [subject.name, [] as number[]]));
-			for (const subject of subjects) await load(subject.url, kind, WARM_UP);
-			for (let round = 0; round < ROUNDS; round++) {
-				for (const subject of subjects) {
-					const before = cpuMicros(subject.pid);
-					await load(subject.url, kind, REQUESTS[kind]);
-					perRequest.get(subject.name)!.push((cpuMicros(subject.pid) - before) / REQUESTS[kind]);
-				}
-			}
-			const bare = median(perRequest.get("bare proxy")!);
-			console.log(kind === "json" ? "JSON answers" : "streams of 50 events");
-			for (const [name, values] of perRequest) {
-				console.log(
-					`  ${name.padEnd(16)} ${median(values).toFixed(0).padStart(6)} µs CPU per request  ${(median(values) / bare).toFixed(2)} × the bare proxy`,
-				);
+const children: ChildProcess[] = [];
+const pools: Pool[] = [];
+const folder = mkdtempSync(join(tmpdir(), "tokligence-bench-"));
+
+try {
+	const upstream = await startedBy([here("fixed-upstream.ts")]);
+	const subjects = [subject("bare proxy", await startedBy([here("bare-proxy.ts"), upstream.url]))];
+	const bin = here("../bin/tokligence.js");
+	if (!existsSync(here("../dist/cli/main.js"))) throw new Error("dist is missing: run `npm run build` first");
+	const gateway = (name: string, ini: string) => {
+		const config = join(folder, `${name}.ini`);
+		writeFileSync(config, ini);
+		const flags = ["--config", config, "--upstream", upstream.url, "--data-dir", join(folder, name)];
+		return startedBy([bin, "start", ...flags, "--port", "0", "--admin-port", "0", "--json"]);
+	};
+	const rows = TOKENS.map(
+		(token, index) => `${createHash("sha256").update(token).digest("hex")},a${index % 10},external,,,`,
+	);
+	writeFileSync(join(folder, "tokens.csv"), `sha256,account_id,tier,environment,workload,name\n${rows.join("\n")}\n`);
+	const withTokens = `[classifier.token]\nfile = ${join(folder, "tokens.csv")}\n[classifier.default]\nenabled = false\n`;
+	const bearer = { authorization: `Bearer ${TOKENS[7]}` };
+	subjects.push(subject("gateway, no token", await gateway("open", "")));
+	subjects.push(subject("gateway, token file", await gateway("tokens", withTokens), bearer));
+	const off = "[request_scheduler]\nenabled = false\n";
+	subjects.push(subject("enabled = false", await gateway("disabled", `${off}${withTokens}`), bearer));
+	subjects.push(...(await nginx(upstream.url)), ...(await portkey(upstream.url)));
+
+	console.log(
+		`${ROUNDS} interleaved rounds, concurrency ${CONCURRENCY}, 1 KB requests; CPU = user + system ÷ requests`,
+	);
+	for (const kind of ["json", "stream"] as const) {
+		const taking: Subject[] = [];
+		for (const one of subjects) {
+			try {
+				await load(one, kind, WARM_UP[kind]);
+				taking.push(one);
+			} catch (error) {
+				// Ours must hold; a peer that breaks is left out, not the run.
+				if (!one.isPeer) throw error;
+				skipped(`${one.name}, ${kind}`, (error as Error).message);
 			}
 		}
-	} finally {
-		for (const child of children) child.kill();
-		rmSync(folder, { recursive: true, force: true });
+		for (let round = 0; round < ROUNDS; round++) {
+			for (const one of taking) {
+				const before = cpuMicros(one.pid);
+				await load(one, kind, REQUESTS[kind]);
+				one.micros[kind].push((cpuMicros(one.pid) - before) / REQUESTS[kind]);
+			}
+		}
+		report(kind, taking);
+	}
+} finally {
+	await Promise.all(pools.map((pool) => pool.destroy()));
+	await Promise.all(children.map(ended));
+	rmSync(folder, { recursive: true, force: true });
+}
+
+function report(kind: Kind, subjects: readonly Subject[]): void {
+	const resolution = (TICK_MICROS / REQUESTS[kind]).toFixed(1);
+	const what = kind === "json" ? "JSON answers" : "streams of 50 events";
+	console.log(`\n${what}: ${REQUESTS[kind]} per round, one round resolves ${resolution} µs`);
+	const bare = median(subjects[0]!.micros[kind]);
+	for (const { name, micros } of subjects) {
+		const values = micros[kind];
+		const range = `${Math.min(...values).toFixed(0)}–${Math.max(...values).toFixed(0)}`;
+		const ratio = (median(values) / bare).toFixed(2);
+		console.log(
+			`  ${name.padEnd(20)} ${median(values).toFixed(0).padStart(6)} µs  (${range})`.padEnd(50),
+			`${ratio} × bare`,
+		);
 	}
 }
 
-function start(children: ChildProcess[], name: string, args: readonly string[]): Promise<Measured> {
+// --- subjects
+
+function subject(
+	name: string,
+	{ url, pid }: { url: string; pid: number },
+	headers: Record<string, string> = {},
+	isPeer = false,
+): Subject {
+	const pool = new Pool(url, { connections: CONCURRENCY, headersTimeout: 30_000 });
+	pools.push(pool);
+	return {
+		name,
+		pool,
+		pid,
+		isPeer,
+		headers: { "content-type": "application/json", ...headers },
+		micros: { json: [], stream: [] },
+	};
+}
+
+/** A Node child that prints its address as a JSON line. */
+function startedBy(args: readonly string[]): Promise<{ url: string; pid: number }> {
 	const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
 	children.push(child);
 	return new Promise((resolve, reject) => {
-		createInterface({ input: child.stdout! }).once("line", (line) =>
-			resolve({ name, url: (JSON.parse(line) as { data: string }).data, pid: child.pid! }),
+		createInterface({ input: child.stdout }).once("line", (line) =>
+			resolve({ url: (JSON.parse(line) as { data: string }).data, pid: child.pid! }),
 		);
-		child.once("exit", () => reject(new Error(`${name} ended before it was ready`)));
+		child.once("exit", () => reject(new Error(`${args[0]} ended before it was ready`)));
 	});
 }
 
-async function load(url: string, kind: "json" | "stream", count: number): Promise<void> {
-	const pool = new Pool(url, { connections: CONNECTIONS });
+async function nginx(upstream: string): Promise<Subject[]> {
+	const binary = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/local/bin/nginx"].find((path) => existsSync(path));
+	if (binary === undefined) return skipped("nginx", "it is not installed (apt-get install nginx-light)");
+	const port = await freePort();
+	const config = join(folder, "nginx.conf");
+	const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+		.map((kind) => `${kind}_temp_path ${join(folder, `nginx-${kind}`)};`)
+		.join(" ");
+	// One process, so that its id is the one that works; no access log; events are passed on as they come.
+	writeFileSync(
+		config,
+		`daemon off; master_process off; pid ${join(folder, "nginx.pid")}; error_log stderr crit;
+events { worker_connections 256; }
+http { access_log off; ${temporary}
+ upstream fixed { server ${new URL(upstream).host}; keepalive 64; }
+ server { listen 127.0.0.1:${port}; keepalive_requests 1000000; location / {
+  proxy_pass http://fixed; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } } }\n`,
+	);
+	const child = spawn(binary, ["-c", config, "-p", folder], { stdio: ["ignore", "ignore", "inherit"] });
+	return peer("nginx", child, port, {});
+}
+
+async function portkey(upstream: string): Promise<Subject[]> {
+	const script = here("../node_modules/@portkey-ai/gateway/build/start-server.js");
+	if (!existsSync(script)) return skipped("@portkey-ai/gateway", "it is not installed");
+	const port = await freePort();
+	const child = spawn(process.execPath, [script, `--port=${port}`, "--headless"], {
+		// It prints a stack for every request that it fails; the answer tells as much.
+		stdio: "ignore",
+		env: { ...process.env, TRUSTED_CUSTOM_HOSTS: "127.0.0.1,localhost" },
+	});
+	const headers = {
+		"x-portkey-provider": "openai",
+		"x-portkey-custom-host": `${upstream}/v1`,
+		authorization: "Bearer x",
+	};
+	return peer("@portkey-ai/gateway", child, port, headers);
+}
+
+/** Waits until the peer forwards a request well; one that does not is left out, with the reason. */
+async function peer(
+	name: string,
+	child: ChildProcess,
+	port: number,
+	headers: Record<string, string>,
+): Promise<Subject[]> {
+	children.push(child);
+	child.on("error", () => {});
+	const made = subject(name, { url: `http://127.0.0.1:${port}`, pid: child.pid ?? -1 }, headers, true);
+	let problem = "it did not start";
+	for (const deadline = Date.now() + READY_LIMIT_MS; Date.now() < deadline && child.exitCode === null; ) {
+		try {
+			await load(made, "json", 1);
+			return [made];
+		} catch (error) {
+			problem = (error as Error).message;
+			await new Promise((resolve) => setTimeout(resolve, 200));
+			if (problem.startsWith("status")) break;
+		}
+	}
+	return skipped(name, problem);
+}
+
+function skipped(name: string, why: string): [] {
+	console.log(`SKIPPED: ${name}: ${why}`);
+	return [];
+}
+
+function freePort(): Promise<number> {
+	return new Promise((resolve) => {
+		const server = createServer().listen(0, "127.0.0.1", () => {
+			const { port } = server.address() as { port: number };
+			server.close(() => resolve(port));
+		});
+	});
+}
+
+function ended(child: ChildProcess): Promise<void> {
+	if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return Promise.resolve();
+	return new Promise((resolve) => {
+		const force = setTimeout(() => child.kill("SIGKILL"), 5000);
+		child.once("exit", () => {
+			clearTimeout(force);
+			resolve();
+		});
+		child.kill();
+	});
+}
+
+// --- load and measure
+
+async function load({ name, pool, headers }: Subject, kind: Kind, count: number): Promise<void> {
+	const content = "x".repeat(900);
 	const body = JSON.stringify({
 		model: "m",
 		stream: kind === "stream",
 		max_tokens: 50,
-		messages: [{ role: "user", content: "x".repeat(900) }],
+		messages: [{ role: "user", content }],
 	});
 	let left = count;
 	const worker = async () => {
 		while (left-- > 0) {
-			const response = await pool.request({
-				path: "/v1/chat/completions",
-				method: "POST",
-				headers: { "content-type": "application/json" },
-				body,
-			});
-			if (response.statusCode !== 200) throw new Error(`status ${response.statusCode}: ${await response.body.text()}`);
-			await response.body.dump();
+			const answer = await pool.request({ path: "/v1/chat/completions", method: "POST", headers, body });
+			const text = await answer.body.text();
+			if (answer.statusCode !== 200) left = 0;
+			if (answer.statusCode !== 200) throw new Error(`status ${answer.statusCode} from ${name}: ${text.slice(0, 300)}`);
+			const whole = kind === "json" ? text.endsWith("}") : text.includes("[DONE]");
+			if (!whole) throw new Error(`${name} broke off its answer: ${text.slice(-100)}`);
 		}
 	};
-	await Promise.all(Array.from({ length: CONNECTIONS }, worker));
-	await pool.close();
+	await Promise.all(Array.from({ length: CONCURRENCY }, worker));
 }
 
 /** User and system time of a process, all threads. */
 function cpuMicros(pid: number): number {
 	const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
 	const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-	return ((Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND) * 1e6;
+	return (Number(fields[11]) + Number(fields[12])) * TICK_MICROS;
 }
 
 function median(values: readonly number[]): number {
 	return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
+function here(path: string): string {
+	return fileURLToPath(new URL(path, import.meta.url));
 }
