@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	scheduler: async () => (await import("./scheduler.ts")).schedulerCommand(),
 	explain: async () => (await import("./explain.ts")).explainCommand(),
 	"bucket-scheduler": async () => (await import("./scheduler.ts")).bucketSchedulerCommand(),
+	benchmark: async () => (await import("./benchmark.ts")).benchmarkCommand(),
 };
 
 const version = (

@@ -47,6 +47,8 @@ export interface LoadOptions {
 	/** In order of `atMs`; may be endless when `signal` ends the run. */
 	readonly requests: Iterable<LoadRequest>;
 	readonly onResult: (result: LoadResult) => void;
+	/** The first token of a stream (or first byte of any other response), as it comes; `ttftMs` counts from when the request was due. */
+	readonly onFirstToken?: (request: LoadRequest, ttftMs: Millis) => void;
 	readonly maxInFlight?: number;
 	/** Stops sending and aborts what runs. */
 	readonly signal?: AbortSignal;
@@ -145,11 +147,12 @@ class LoadRun {
 			return;
 		}
 		this.#sent++;
-		const exchange = new Exchange(request, this.#startedAt + request.atMs, (result) => {
+		const report = (result: LoadResult) => {
 			this.#running.delete(exchange);
 			this.#options.onResult(result);
 			this.#endIfDone();
-		});
+		};
+		const exchange = new Exchange(request, this.#startedAt + request.atMs, report, this.#options.onFirstToken);
 		this.#running.add(exchange);
 		exchange.start(this.#pool);
 	}
@@ -176,6 +179,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 	readonly #request: LoadRequest;
 	readonly #dueAt: number;
 	readonly #report: (result: LoadResult) => void;
+	readonly #onFirstToken: LoadOptions["onFirstToken"];
 	#controller: Dispatcher.DispatchController | undefined;
 	#timer: NodeJS.Timeout | undefined;
 	#status = 0;
@@ -188,7 +192,13 @@ class Exchange implements Dispatcher.DispatchHandler {
 	#aborted = false;
 	#done = false;
 
-	constructor(request: LoadRequest, dueAt: number, report: (result: LoadResult) => void) {
+	constructor(
+		request: LoadRequest,
+		dueAt: number,
+		report: (result: LoadResult) => void,
+		onFirstToken: LoadOptions["onFirstToken"],
+	) {
+		this.#onFirstToken = onFirstToken;
 		this.#request = request;
 		this.#dueAt = dueAt;
 		this.#report = report;
@@ -220,7 +230,10 @@ class Exchange implements Dispatcher.DispatchHandler {
 	}
 
 	onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-		if (Number.isNaN(this.#firstTokenAt) && this.#showsToken(chunk)) this.#firstTokenAt = performance.now();
+		if (Number.isNaN(this.#firstTokenAt) && this.#showsToken(chunk)) {
+			this.#firstTokenAt = performance.now();
+			if (this.#status < 400) this.#onFirstToken?.(this.#request, this.#firstTokenAt - this.#dueAt);
+		}
 		this.#keepTail(chunk.length > TAIL_BYTES ? chunk.subarray(-TAIL_BYTES) : chunk);
 	}
 

@@ -1,0 +1,108 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { runBenchmark } from "./benchmark.ts";
+import { KneeSearch, type StepOutcome } from "./benchmark-search.ts";
+import { benchmarkTarget } from "./benchmark-workload.ts";
+import { type MockLlm, startMockLlm } from "./mock-llm-server.ts";
+import { WORKLOAD_PROFILES } from "./workload-profiles.ts";
+
+let mock: MockLlm;
+beforeEach(async () => {
+	mock = await startMockLlm({ speed: 20 });
+});
+afterEach(() => mock.close());
+
+const options = (durationMs: number) => ({
+	endpoint: mock.url,
+	target: benchmarkTarget(mock.url)!,
+	model: "mock",
+	profile: WORKLOAD_PROFILES.minimal,
+	durationMs,
+	seed: 3,
+	ttftLimitMs: 2000,
+	failureLimit: 0.01,
+	maxInFlight: 300,
+});
+
+test("the report counts the tokens that the server counted, never more", async () => {
+	const outcome = await runBenchmark(options(1200));
+	if (outcome.kind !== "measured") throw new Error(outcome.code);
+	const { results, steps, workload_distribution: mix } = outcome.report;
+	expect(steps[0]?.phase).toBe("ramp");
+	expect(steps.some(({ phase }) => phase === "hold")).toBe(true);
+	const succeeded = steps.reduce((sum, step) => sum + step.succeeded, 0);
+	const { totals } = mock.ledger();
+	expect(succeeded).toBeGreaterThan(0);
+	// The first request, which only asks whether the server answers, is not in the report.
+	expect(succeeded + 1).toBeLessThanOrEqual(totals.finished);
+	const counted = results.avg_tokens_per_request * succeeded;
+	expect(counted).toBeGreaterThan(0);
+	expect(counted).toBeLessThanOrEqual((totals.prompt_tokens + totals.completion_tokens) * 1.001);
+	expect(mix.avg_prompt_tokens + mix.avg_completion_tokens).toBeCloseTo(results.avg_tokens_per_request, 1);
+	expect(results.recommended_safe_tps).toBeCloseTo(0.85 * results.max_tps, 1);
+	expect(results.recommended_safe_rps).toBeCloseTo(0.85 * results.max_rps, 1);
+	expect(results.max_tps).toBeGreaterThan(0);
+	expect(results.recommended_max_concurrent).toBeGreaterThan(0);
+	expect(results.error_rate).toBe(0);
+});
+
+test("a run that is stopped reports what it has", async () => {
+	const stop = new AbortController();
+	const outcome = await runBenchmark({
+		...options(60_000),
+		signal: stop.signal,
+		onStep: ({ startMs }) => {
+			if (startMs > 0) stop.abort();
+		},
+	});
+	expect(outcome.kind === "measured" && outcome.interrupted && outcome.report.steps.length).toBe(2);
+});
+
+test("an endpoint that refuses is named, not measured", async () => {
+	const target = { baseUrl: mock.url, path: "/nowhere" };
+	expect(await runBenchmark({ ...options(1000), target })).toMatchObject({ kind: "unanswered", status: 404 });
+});
+
+test.each([
+	["http://h:1", "/v1/chat/completions"],
+	["http://h:1/v1/", "/v1/chat/completions"],
+	["http://h:1/v1/chat/completions", "/v1/chat/completions"],
+	["https://h/prefix", "/prefix/v1/chat/completions"],
+])("%s is asked at %s", (endpoint, path) => {
+	expect(benchmarkTarget(endpoint)?.path).toBe(path);
+});
+
+test("no address, no target", () => {
+	expect(benchmarkTarget("ftp://h")).toBeUndefined();
+	expect(benchmarkTarget("here")).toBeUndefined();
+});
+
+test("the search doubles until requests queue, holds what was completed, and ends in time", () => {
+	const capacity = 100;
+	const search = new KneeSearch({
+		durationMs: 60_000,
+		ttftP95Ms: 2000,
+		failureRate: 0.01,
+		idleLatencyMs: 500,
+		startMs: 0,
+	});
+	let backlog = 0;
+	const phases: string[] = [];
+	for (let step: ReturnType<KneeSearch["next"]> = search.current; step !== undefined; ) {
+		phases.push(step.phase);
+		const seconds = (step.endMs - step.startMs) / 1000;
+		const offered = step.rate * seconds + backlog;
+		const completed = Math.min(offered, capacity * seconds);
+		backlog = offered - completed;
+		const outcome: StepOutcome = {
+			completed: Math.round(completed),
+			inFlight: backlog,
+			ttftP95Ms: 10 + (backlog / capacity) * 1000,
+			failureRate: 0,
+			overflowed: false,
+		};
+		expect(step.endMs).toBeLessThanOrEqual(60_000);
+		step = search.next(outcome);
+	}
+	expect(phases.filter((phase) => phase !== "ramp")).toEqual(["settle", "hold", "drain", "verify"]);
+	expect(search.capacity).toBeCloseTo(capacity, 0);
+});

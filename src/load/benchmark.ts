@@ -1,0 +1,167 @@
+/**
+ * A benchmark run: an open loop of requests whose rate follows the search for the knee, all in one stream, so that every step starts
+ * from the load of the step before. The whole run keeps to `durationMs`, plus a short grace for what is still being answered.
+ *
+ * Ends early, with what was measured, when `signal` is aborted. Units: milliseconds.
+ */
+import { performance } from "node:perf_hooks";
+import type { Millis } from "../core/model/units.ts";
+import { type BenchmarkReport, benchmarkReport } from "./benchmark-report.ts";
+import { KneeSearch, type StepPlan } from "./benchmark-search.ts";
+import { BenchmarkTally } from "./benchmark-tally.ts";
+import { type BenchmarkTarget, BenchmarkWorkload, STREAMED } from "./benchmark-workload.ts";
+import { generateLoad, type LoadRequest, type LoadResult } from "./load-generator.ts";
+import type { WorkloadProfile } from "./workload-profiles.ts";
+
+export interface BenchmarkOptions {
+	readonly endpoint: string;
+	readonly target: BenchmarkTarget;
+	readonly model: string;
+	readonly profile: WorkloadProfile;
+	readonly durationMs: Millis;
+	readonly seed: number;
+	readonly headers?: Readonly<Record<string, string>>;
+	/** P95 of the time to first token that still counts as sustained. */
+	readonly ttftLimitMs: Millis;
+	/** Share of errors and refusals that does. */
+	readonly failureLimit: number;
+	readonly maxInFlight?: number;
+	readonly signal?: AbortSignal;
+	readonly onStep?: (plan: StepPlan) => void;
+}
+
+export type BenchmarkOutcome =
+	| { readonly kind: "measured"; readonly report: BenchmarkReport; readonly interrupted: boolean }
+	/** The very first request was not answered. */
+	| { readonly kind: "unanswered"; readonly status: number; readonly code: string };
+
+const DEFAULT_MAX_IN_FLIGHT = 2000;
+/** Of the duration: how long the first request may take, and what is still in flight at the end. */
+const PROBE_PART = 0.2;
+const GRACE_PART = 0.15;
+
+export async function runBenchmark(options: BenchmarkOptions): Promise<BenchmarkOutcome> {
+	const startedAt = new Date();
+	const origin = performance.now();
+	const requests = new BenchmarkWorkload(
+		options.profile,
+		options.model,
+		options.target.path,
+		options.seed,
+		options.headers,
+	);
+	const first = await probe(options, requests);
+	if (first.errorCode !== undefined && !(first.aborted && first.totalMs >= options.durationMs * PROBE_PART))
+		return { kind: "unanswered", status: first.status, code: first.errorCode };
+	const tally = new BenchmarkTally();
+	await new Run(options, requests, tally, origin, first.totalMs).finished();
+	const report = benchmarkReport({
+		endpoint: options.endpoint,
+		model: options.model,
+		startedAt,
+		elapsedMs: performance.now() - origin,
+		profile: options.profile,
+		tally,
+		ttftLimitMs: options.ttftLimitMs,
+		failureLimit: options.failureLimit,
+	});
+	return { kind: "measured", report, interrupted: options.signal?.aborted === true };
+}
+
+/** One request on the idle server: whether it answers at all, and how long that takes. */
+async function probe(options: BenchmarkOptions, requests: BenchmarkWorkload): Promise<LoadResult> {
+	let seen: LoadResult | undefined;
+	await generateLoad({
+		baseUrl: options.target.baseUrl,
+		requests: [{ ...requests.request(0), abortAfterMs: options.durationMs * PROBE_PART }],
+		onResult: (result) => {
+			seen = result;
+		},
+		...(options.signal === undefined ? {} : { signal: options.signal }),
+	});
+	return seen!;
+}
+
+class Run {
+	readonly #options: BenchmarkOptions;
+	readonly #requests: BenchmarkWorkload;
+	readonly #tally: BenchmarkTally;
+	readonly #search: KneeSearch;
+	readonly #origin: number;
+	readonly #stop = new AbortController();
+	#over = false;
+	#timer: NodeJS.Timeout | undefined;
+
+	constructor(
+		options: BenchmarkOptions,
+		requests: BenchmarkWorkload,
+		tally: BenchmarkTally,
+		startedAt: number,
+		idleLatencyMs: Millis,
+	) {
+		this.#options = options;
+		this.#requests = requests;
+		this.#tally = tally;
+		const spent = performance.now() - startedAt;
+		this.#origin = performance.now();
+		this.#search = new KneeSearch({
+			durationMs: Math.max(options.durationMs / 2, options.durationMs - spent),
+			ttftP95Ms: options.ttftLimitMs,
+			failureRate: options.failureLimit,
+			idleLatencyMs,
+			startMs: 0,
+		});
+	}
+
+	async finished(): Promise<void> {
+		const { signal, target, onStep } = this.#options;
+		if (signal?.aborted === true) return;
+		const end = () => this.#stop.abort();
+		signal?.addEventListener("abort", end, { once: true });
+		const first = this.#search.current;
+		this.#tally.begin(first);
+		onStep?.(first);
+		this.#timer = setTimeout(this.#stepEnds, first.endMs);
+		await generateLoad({
+			baseUrl: target.baseUrl,
+			requests: this.#arrivals(),
+			maxInFlight: this.#options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT,
+			onFirstToken: ({ atMs }, ttftMs) => this.#tally.firstToken(atMs, ttftMs),
+			onResult: (result) => this.#tally.add(result, result.tier === STREAMED, this.#now()),
+			signal: this.#stop.signal,
+		});
+		clearTimeout(this.#timer);
+		signal?.removeEventListener("abort", end);
+	}
+
+	/** Pulled when the request before has been sent, so the rate is the one in force then. */
+	*#arrivals(): Generator<LoadRequest, void> {
+		let at = 0;
+		while (!this.#over) {
+			const step = this.#search.current;
+			if (step.rate === 0) at = Math.max(at, step.endMs) + 1;
+			else at += Math.min(this.#requests.gapMs(step.rate), step.endMs - step.startMs);
+			const request = this.#requests.request(at);
+			yield request;
+			this.#tally.sent(at, request.tier === STREAMED);
+		}
+	}
+
+	readonly #stepEnds = (): void => {
+		const now = this.#now();
+		const step = this.#search.next(this.#tally.outcome(now));
+		if (step === undefined) {
+			this.#over = true;
+			const graceMs = Math.max(200, GRACE_PART * this.#options.durationMs);
+			this.#timer = setTimeout(() => this.#stop.abort(), graceMs);
+			return;
+		}
+		this.#tally.begin(step);
+		this.#options.onStep?.(step);
+		this.#timer = setTimeout(this.#stepEnds, Math.max(0, step.endMs - now));
+	};
+
+	#now(): Millis {
+		return performance.now() - this.#origin;
+	}
+}
