@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	explain: async () => (await import("./explain.ts")).explainCommand(),
 	"bucket-scheduler": async () => (await import("./scheduler.ts")).bucketSchedulerCommand(),
 	benchmark: async () => (await import("./benchmark.ts")).benchmarkCommand(),
+	simulate: async () => (await import("./simulate.ts")).simulateCommand(),
 };
 
 const version = (

@@ -30,6 +30,8 @@ export interface SimulatedRequest {
 	readonly observed?: boolean;
 	/** The client sees nothing before the end. Default false. */
 	readonly buffered?: boolean;
+	/** Index of the rule whose depth counts it. Default none. */
+	readonly rule?: number;
 	/** Goes straight to the engine, past the core: for oracles. */
 	readonly bypass?: boolean;
 	dispatchedMs?: Millis;
@@ -192,6 +194,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
 						mayUpgrade: request.mayUpgrade ?? false,
 						observed: request.observed ?? true,
 						buffered: request.buffered ?? false,
+						rule: request.rule ?? -1,
 					}),
 					now,
 				);

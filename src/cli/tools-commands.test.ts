@@ -1,0 +1,106 @@
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Command } from "commander";
+import { expect, onTestFinished, test } from "vitest";
+import { loadConfig } from "../config/load.ts";
+import { startMockLlm } from "../load/mock-llm-server.ts";
+import { benchmarkCommand } from "./benchmark.ts";
+import type { CommandIo } from "./config-options.ts";
+import { simulateCommand } from "./simulate.ts";
+
+const TRACE = fileURLToPath(new URL("../../test/fixtures/traces/azure2023-conv-excerpt.csv", import.meta.url));
+const CONFIG = `# mine
+[request_scheduler]
+allocator = bucket ; keep
+[allocator.bucket]
+bucket_count = 4
+base_capacity_tps = 100
+`;
+
+async function run(make: (io: CommandIo) => Command, args: readonly string[]) {
+	const said = { out: "", error: "", code: 0 };
+	const io: CommandIo = {
+		env: {},
+		out: (text) => {
+			said.out += `${text}\n`;
+		},
+		error: (text) => {
+			said.error += `${text}\n`;
+		},
+		setExitCode: (code) => {
+			said.code = code;
+		},
+	};
+	await make(io).parseAsync(args, { from: "user" });
+	return said;
+}
+
+function inFolder(text: string): string {
+	const file = join(mkdtempSync(join(tmpdir(), "tools-")), "gateway.ini");
+	writeFileSync(file, text);
+	return file;
+}
+
+test("benchmark --apply writes what it reports, keeps the rest and the old text", async () => {
+	const mock = await startMockLlm({ speed: 20 });
+	onTestFinished(() => mock.close());
+	const config = inFolder(CONFIG);
+	const output = `${config}.json`;
+	const flags = ["--endpoint", `${mock.url}/v1`, "--model", "mock", "--duration", "800ms"];
+	const more = ["--workload-profile", "minimal", "--max-in-flight", "300", "--output", output, "--json", "--apply"];
+	const said = await run(benchmarkCommand, [...flags, ...more, "--config", config]);
+	expect(said.code, said.error).toBe(0);
+	const report = JSON.parse(readFileSync(output, "utf8"));
+	expect(JSON.parse(said.out)).toEqual(report);
+	const text = readFileSync(config, "utf8");
+	expect(text).toContain("# mine\n");
+	expect(text).toContain("allocator = bucket ; keep\n");
+	expect(readFileSync(`${config}.bak`, "utf8")).toBe(CONFIG);
+	const loaded = loadConfig({ path: config });
+	if (!loaded.ok) throw new Error("the result does not load");
+	expect(loaded.config.capacity.maxConcurrent).toBe(report.results.recommended_max_concurrent);
+	expect(loaded.config.allocator.bucket.capacityBasis).toBe("total");
+	const applied = loaded.config.allocator.bucket.baseCapacityTps!;
+	expect(Math.abs(applied / report.results.recommended_safe_tps - 1)).toBeLessThan(0.001);
+});
+
+test("benchmark names an endpoint that does not answer", async () => {
+	const mock = await startMockLlm();
+	await mock.close();
+	const said = await run(benchmarkCommand, ["--endpoint", mock.url, "--model", "m", "--duration", "1s"]);
+	expect(said).toMatchObject({ code: 1, out: "" });
+	expect(said.error).toContain("ECONNREFUSED");
+});
+
+test("simulate prints two configurations as a table, as JSON, and as a page without outside parts", async () => {
+	const config = inFolder(CONFIG.replace("= 100", "= 10000"));
+	const html = `${config}.html`;
+	const compare = inFolder("[capacity]\nmax_concurrent = 4\n");
+	const flags = ["--config", config, "--compare", compare, "--trace", TRACE, "--speed-up", "5"];
+	const table = await run(simulateCommand, [...flags, "--html", html]);
+	expect(table.code, table.error).toBe(0);
+	expect(table.out).toContain(`A: ${config}`);
+	expect(table.out).toContain(`B: ${compare}`);
+	const page = readFileSync(html, "utf8");
+	expect(page.match(/<svg/g)).toHaveLength(4);
+	expect(page).not.toMatch(/(?:src|href)=|https?:/);
+	const { runs } = JSON.parse((await run(simulateCommand, [...flags, "--json"])).out);
+	expect(runs).toHaveLength(2);
+	expect(runs[1].total.wait_ms.p99).not.toBe(runs[0].total.wait_ms.p99);
+});
+
+test("simulate reads a scenario, and says what is wrong with one", async () => {
+	const scenario = inFolder(
+		"duration: 10s\ntiers:\n  - { name: chat, tier: premium, rate: 3, prompt: 100, output: 50 }\n",
+	);
+	const config = inFolder("");
+	const said = await run(simulateCommand, ["--config", config, "--scenario", scenario, "--json"]);
+	expect(JSON.parse(said.out).runs[0].tenants[0].name).toBe("chat-1");
+	writeFileSync(scenario, "duration: never\ntiers: []\n");
+	const wrong = await run(simulateCommand, ["--config", config, "--scenario", scenario]);
+	expect(wrong).toMatchObject({ code: 1, out: "" });
+	expect(wrong.error).toContain("duration");
+	expect((await run(simulateCommand, ["--config", config])).error).toContain("--trace or --scenario");
+});

@@ -1,0 +1,332 @@
+/**
+ * What a simulation tells of each queue and tenant, and the run itself: the life cycle and core of a configuration on modelled engines.
+ *
+ * Memory does not grow with the number of requests: histograms with buckets 1 % wide, and time series of at most 120 points whose width
+ * doubles when they are full. Units: milliseconds, tokens.
+ */
+import { compile } from "../config/compile.ts";
+import type { GatewayConfig } from "../config/gateway-config.ts";
+import { defaultRules } from "../core/classify/default-rules.ts";
+import { Estimator } from "../core/classify/estimator.ts";
+import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
+import { type Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
+import type { RequestFacts } from "../core/model/request-facts.ts";
+import type { Millis } from "../core/model/units.ts";
+import type { EngineProfile } from "./engine-profiles.ts";
+import { type SimulatedRequest, simulate } from "./simulation.ts";
+import type { SimulatedArrival } from "./workload.ts";
+
+interface Quantiles {
+	readonly p50: Millis;
+	readonly p99: Millis;
+}
+
+export interface GroupReport {
+	readonly name: string;
+	readonly requests: number;
+	readonly served: number;
+	readonly refused: Readonly<Record<string, number>>;
+	readonly wait_ms: Quantiles;
+	readonly ttft_ms: Quantiles;
+	readonly tokens: number;
+	readonly tokens_per_second: number;
+	readonly upgrades: number;
+	readonly preemptions: number;
+	/** Of the tokens of its tenants; 1 is equal. For queues and the whole only. */
+	readonly jain_index?: number;
+}
+
+export interface SeriesReport {
+	readonly name: string;
+	readonly step_ms: Millis;
+	/** Mean wait of those dispatched in each step, and tokens of those finished. */
+	readonly wait_ms: readonly number[];
+	readonly tokens_per_second: readonly number[];
+}
+
+export interface SimulationReport {
+	readonly config: string;
+	readonly engine_profile: string;
+	readonly simulated_ms: Millis;
+	readonly total: GroupReport;
+	readonly queues: readonly GroupReport[];
+	readonly tenants: readonly GroupReport[];
+	readonly series: readonly SeriesReport[];
+}
+
+export interface SimulationInput {
+	/** As it is named in the report. */
+	readonly name: string;
+	readonly config: GatewayConfig;
+	readonly profile: EngineProfile;
+	readonly arrivals: Iterable<SimulatedArrival>;
+}
+
+interface Tracked extends SimulatedRequest {
+	readonly arrival: Arrival;
+}
+
+/** Tenants beyond that are counted together. */
+const MAX_TENANTS = 1000;
+
+export function simulateConfig({ name, config, profile, arrivals }: SimulationInput): SimulationReport {
+	const compiled = compile(config, []);
+	const lifecycle = new Lifecycle({
+		rules: defaultRules(compiled.levelNames.length),
+		allocator: compiled.allocator,
+		levelNames: compiled.levelNames,
+		pools: compiled.pools.map((pool) => ({ ...pool, forceStream: false })),
+		aliases: config.models,
+		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
+		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
+		burstSeconds: config.capacity.burstSeconds,
+	});
+	const ruleDepths = lifecycle.rules.map(({ rule }) => rule.maxQueueDepth ?? Number.POSITIVE_INFINITY);
+	const model = (compiled.pools[0]?.models[0] ?? "*").replaceAll("*", "model");
+	const total = new Group("all");
+	const queues = compiled.allocator.queues.map(
+		(queue) => new Group(queue.name === queue.label ? queue.label : `${queue.label} ${queue.name}`),
+	);
+	const series = queues.map((queue) => new Series(queue.name));
+	const tenants = new Map<string, Group>();
+	const tenantOf = (id: string): Group => {
+		const known = tenants.size < MAX_TENANTS || tenants.has(id) ? id : "others";
+		let group = tenants.get(known);
+		if (group === undefined) {
+			group = new Group(known);
+			tenants.set(known, group);
+		}
+		return group;
+	};
+	const groupsOf = (request: Tracked) => [total, queues[request.queue]!, tenantOf(request.arrival.metadata.accountId)];
+
+	function* requests(): Generator<Tracked, void> {
+		for (const arrival of arrivals) {
+			const { atMs, metadata, promptTokens, outputTokens, stream } = arrival;
+			const context = {
+				hints: {},
+				bodyBytes: promptTokens * 4,
+				startWithinMs: Number.POSITIVE_INFINITY,
+				tokenInUse: 0,
+			};
+			const admitted = lifecycle.admit(metadata, factsOf(model, promptTokens, stream), context, atMs);
+			const fits = promptTokens + outputTokens < profile.kvTokens;
+			if (admitted.kind === "refused" || !fits) {
+				const reason = admitted.kind === "refused" ? admitted.refusal.code : "context_length_exceeded";
+				for (const group of [total, tenantOf(metadata.accountId)]) group.refuse(reason);
+				if (admitted.kind === "admitted") lifecycle.withdrawn(admitted.arrival, atMs);
+				continue;
+			}
+			const { submit } = admitted.arrival;
+			yield {
+				arrival: admitted.arrival,
+				arrivalMs: atMs,
+				queue: submit.queue,
+				flow: submit.flow,
+				promptTokens,
+				outputTokens,
+				expectedOutputTokens: submit.completionTokens,
+				weight: submit.weight,
+				timeoutMs: submit.timeoutMs,
+				pools: submit.pools,
+				mayUpgrade: submit.mayUpgrade,
+				observed: submit.observed,
+				buffered: submit.buffered,
+				rule: submit.rule,
+			};
+		}
+	}
+
+	const { endMs } = simulate({
+		core: { ...compiled.core, ruleDepths },
+		engines: compiled.core.pools.map((pool) => Array.from({ length: pool.endpoints }, () => profile)),
+		requests: requests(),
+		onEnd: (ended) => {
+			const request = ended as Tracked;
+			for (const group of groupsOf(request)) group.end(request);
+			series[request.queue]!.end(request);
+			const at = request.finishedMs ?? request.arrivalMs;
+			if (request.finishedMs === undefined) lifecycle.withdrawn(request.arrival, at);
+			else {
+				const { promptTokens, outputTokens: completionTokens } = request;
+				lifecycle.settled(request.arrival, { promptTokens, completionTokens, cachedTokens: 0, source: "measured" }, at);
+			}
+		},
+	});
+	const byQueue = queues.map((queue) => queue.report(endMs));
+	const byTenant = [...tenants.values()].map((tenant) => tenant.report(endMs));
+	byTenant.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+	return {
+		config: name,
+		engine_profile: profile.name,
+		simulated_ms: Math.round(endMs),
+		total: { ...total.report(endMs), jain_index: jain(byTenant.map(({ tokens }) => tokens)) },
+		queues: byQueue.map((report, index) => ({ ...report, jain_index: queues[index]!.jain() })),
+		tenants: byTenant,
+		series: series.map((one) => one.report()),
+	};
+}
+
+function factsOf(model: string, promptTokens: number, stream: boolean): RequestFacts {
+	return {
+		operation: "chat",
+		model,
+		stream,
+		wantsStreamUsage: stream,
+		// The trace speaks in tokens, so nothing is left to estimate from characters.
+		promptChars: 0,
+		promptExtraTokens: promptTokens,
+		sequences: 1,
+		hasTools: false,
+	};
+}
+
+class Group {
+	readonly name: string;
+	readonly #wait = new LogHistogram();
+	readonly #ttft = new LogHistogram();
+	readonly #refused = new Map<string, number>();
+	readonly #tenantTokens = new Map<string, number>();
+	#requests = 0;
+	#served = 0;
+	#tokens = 0;
+	#upgrades = 0;
+	#preemptions = 0;
+
+	constructor(name: string) {
+		this.name = name;
+	}
+
+	refuse(reason: string): void {
+		this.#requests++;
+		this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
+	}
+
+	end(request: Tracked): void {
+		this.#preemptions += request.preempted ?? 0;
+		if (request.finishedMs === undefined) {
+			this.refuse(request.refused ?? "none");
+			return;
+		}
+		this.#requests++;
+		this.#served++;
+		const tokens = request.promptTokens + request.outputTokens;
+		this.#tokens += tokens;
+		const { accountId } = request.arrival.metadata;
+		if (this.#tenantTokens.size < MAX_TENANTS || this.#tenantTokens.has(accountId))
+			this.#tenantTokens.set(accountId, (this.#tenantTokens.get(accountId) ?? 0) + tokens);
+		if (request.payer !== undefined && request.payer !== request.queue) this.#upgrades++;
+		this.#wait.add((request.dispatchedMs ?? request.finishedMs) - request.arrivalMs);
+		this.#ttft.add((request.firstTokenMs ?? request.finishedMs) - request.arrivalMs);
+	}
+
+	jain(): number {
+		return jain([...this.#tenantTokens.values()]);
+	}
+
+	report(elapsedMs: Millis): GroupReport {
+		return {
+			name: this.name,
+			requests: this.#requests,
+			served: this.#served,
+			refused: Object.fromEntries([...this.#refused].sort(([a], [b]) => (a < b ? -1 : 1))),
+			wait_ms: this.#wait.quantiles(),
+			ttft_ms: this.#ttft.quantiles(),
+			tokens: this.#tokens,
+			tokens_per_second: elapsedMs === 0 ? 0 : Math.round((this.#tokens / elapsedMs) * 10_000) / 10,
+			upgrades: this.#upgrades,
+			preemptions: this.#preemptions,
+		};
+	}
+}
+
+const SERIES_POINTS = 120;
+
+class Series {
+	readonly #name: string;
+	#stepMs = 1000;
+	#waits = new Float64Array(SERIES_POINTS);
+	#counts = new Float64Array(SERIES_POINTS);
+	#tokens = new Float64Array(SERIES_POINTS);
+
+	constructor(name: string) {
+		this.#name = name;
+	}
+
+	end({ arrivalMs, dispatchedMs, finishedMs, promptTokens, outputTokens }: SimulatedRequest): void {
+		if (finishedMs === undefined || dispatchedMs === undefined) return;
+		while (finishedMs >= SERIES_POINTS * this.#stepMs) this.#widen();
+		const dispatched = Math.floor(dispatchedMs / this.#stepMs);
+		this.#waits[dispatched]! += dispatchedMs - arrivalMs;
+		this.#counts[dispatched]! += 1;
+		this.#tokens[Math.floor(finishedMs / this.#stepMs)]! += promptTokens + outputTokens;
+	}
+
+	report(): SeriesReport {
+		const used =
+			Math.max(
+				this.#counts.findLastIndex((n) => n > 0),
+				this.#tokens.findLastIndex((n) => n > 0),
+			) + 1;
+		const points = Array.from({ length: used }, (_, at) => at);
+		return {
+			name: this.#name,
+			step_ms: this.#stepMs,
+			wait_ms: points.map((at) => Math.round(this.#waits[at]! / Math.max(1, this.#counts[at]!))),
+			tokens_per_second: points.map((at) => Math.round((this.#tokens[at]! / this.#stepMs) * 1000)),
+		};
+	}
+
+	#widen(): void {
+		this.#stepMs *= 2;
+		for (const values of [this.#waits, this.#counts, this.#tokens]) {
+			for (let at = 0; at < SERIES_POINTS / 2; at++) values[at] = values[2 * at]! + values[2 * at + 1]!;
+			values.fill(0, SERIES_POINTS / 2);
+		}
+	}
+}
+
+const GROWTH = Math.log(1.01);
+
+/** Counts in buckets 1 % wide; below a tenth of a millisecond counts as nothing. */
+class LogHistogram {
+	readonly #buckets: number[] = [];
+	#zero = 0;
+	#count = 0;
+
+	add(ms: Millis): void {
+		this.#count++;
+		if (ms < 0.1) {
+			this.#zero++;
+			return;
+		}
+		const bucket = Math.floor(Math.log(ms * 10) / GROWTH);
+		while (this.#buckets.length <= bucket) this.#buckets.push(0);
+		this.#buckets[bucket]! += 1;
+	}
+
+	quantiles(): Quantiles {
+		return { p50: this.#quantile(0.5), p99: this.#quantile(0.99) };
+	}
+
+	#quantile(q: number): Millis {
+		let left = Math.ceil(q * this.#count) - this.#zero;
+		if (left <= 0) return 0;
+		for (const [bucket, count] of this.#buckets.entries()) {
+			left -= count;
+			if (left <= 0) return Math.round(Math.exp((bucket + 0.5) * GROWTH)) / 10;
+		}
+		return 0;
+	}
+}
+
+/** (Σx)² / (n Σx²): 1 when all got the same, 1/n when one got everything (Jain, Chiu and Hawe, 1984). */
+export function jain(values: readonly number[]): number {
+	let sum = 0;
+	let squares = 0;
+	for (const value of values) {
+		sum += value;
+		squares += value * value;
+	}
+	return squares === 0 ? 1 : Math.round((sum ** 2 / (values.length * squares)) * 10_000) / 10_000;
+}

@@ -1,0 +1,188 @@
+/**
+ * A described workload for the simulator: a few tiers, each with a rate, lengths and a time in which it asks.
+ *
+ *     duration: 60s
+ *     seed: 1
+ *     tiers:
+ *       - { name: chat, tier: external, rate: 4, tenants: 3, prompt: 500, output: { min: 10, max: 900, mean: 200 } }
+ *       - { name: flood, tier: internal, workload: batch, rate: 20, from: 20s, until: 40s, prompt: 2000, output: 300, stream: false }
+ *
+ * Arrivals are Poisson processes; the same seed gives the same requests. A scenario that says something else throws a ScenarioError that
+ * names the field. Units: milliseconds, tokens, requests per second over all tenants of a tier.
+ */
+import type { Millis, Tokens } from "../core/model/units.ts";
+import { Random } from "./random.ts";
+import type { SimulatedArrival } from "./workload.ts";
+
+export interface ScenarioTier {
+	readonly name: string;
+	readonly tier: string;
+	readonly environment?: string;
+	readonly workload?: string;
+	readonly tenants: number;
+	readonly rate: number;
+	readonly fromMs: Millis;
+	readonly untilMs: Millis;
+	readonly prompt: Lengths;
+	readonly output: Lengths;
+	readonly stream: boolean;
+}
+
+interface Lengths {
+	readonly min: Tokens;
+	readonly max: Tokens;
+	readonly mean: Tokens;
+}
+
+export interface Scenario {
+	readonly durationMs: Millis;
+	readonly seed: number;
+	readonly tiers: readonly ScenarioTier[];
+}
+
+export class ScenarioError extends Error {
+	override readonly name = "ScenarioError";
+}
+
+const SCENARIO_KEYS = ["duration", "seed", "tiers"];
+const TIER_KEYS = [
+	"name",
+	"tier",
+	"environment",
+	"workload",
+	"tenants",
+	"rate",
+	"from",
+	"until",
+	"prompt",
+	"output",
+	"stream",
+];
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** @param value what the YAML text says */
+export function readScenario(value: unknown): Scenario {
+	const fields = object("the scenario", value, SCENARIO_KEYS);
+	const durationMs = time("duration", fields["duration"]);
+	const { tiers } = fields;
+	if (!Array.isArray(tiers) || tiers.length === 0)
+		throw new ScenarioError("tiers: a list of at least one tier is needed");
+	return {
+		durationMs,
+		seed: number("seed", fields["seed"] ?? 1, 0),
+		tiers: tiers.map((tier, index) => readTier(`tiers[${index}]`, tier, durationMs)),
+	};
+}
+
+function readTier(at: string, value: unknown, durationMs: Millis): ScenarioTier {
+	const fields = object(at, value, TIER_KEYS);
+	const word = (key: string): string | undefined => {
+		const text = fields[key];
+		if (text === undefined) return undefined;
+		if (typeof text !== "string" || text === "") throw new ScenarioError(`${at}.${key}: a word is allowed`);
+		return text;
+	};
+	const tier = word("tier");
+	if (tier === undefined) throw new ScenarioError(`${at}.tier: is missing`);
+	const environment = word("environment");
+	const workload = word("workload");
+	const { stream } = fields;
+	if (stream !== undefined && typeof stream !== "boolean")
+		throw new ScenarioError(`${at}.stream: true or false is allowed`);
+	return {
+		name: word("name") ?? tier,
+		tier,
+		...(environment === undefined ? {} : { environment }),
+		...(workload === undefined ? {} : { workload }),
+		tenants: Math.round(number(`${at}.tenants`, fields["tenants"] ?? 1, 1)),
+		rate: number(`${at}.rate`, fields["rate"], 1e-6),
+		fromMs: fields["from"] === undefined ? 0 : time(`${at}.from`, fields["from"]),
+		untilMs: fields["until"] === undefined ? durationMs : Math.min(durationMs, time(`${at}.until`, fields["until"])),
+		prompt: lengths(`${at}.prompt`, fields["prompt"]),
+		output: lengths(`${at}.output`, fields["output"]),
+		stream: stream ?? true,
+	};
+}
+
+function object(at: string, value: unknown, keys: readonly string[]): Fields {
+	if (typeof value !== "object" || value === null || Array.isArray(value))
+		throw new ScenarioError(`${at}: a table with ${keys.join(", ")} is needed`);
+	for (const key of Object.keys(value))
+		if (!keys.includes(key)) throw new ScenarioError(`${at}: ${key} is unknown; known are ${keys.join(", ")}`);
+	return value as Fields;
+}
+
+function number(at: string, value: unknown, min: number): number {
+	if (typeof value !== "number" || !(value >= min && value <= 1e12))
+		throw new ScenarioError(`${at}: ${JSON.stringify(value) ?? "nothing"} is no number from ${min}`);
+	return value;
+}
+
+/** `20s`, `500ms`, `2m`, or a number of seconds. */
+function time(at: string, value: unknown): Millis {
+	const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(String(value));
+	const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[parts?.[2] ?? "s"];
+	if (parts === null || unit === undefined)
+		throw new ScenarioError(`${at}: ${JSON.stringify(value) ?? "nothing"} is no time like 20s or 5m`);
+	return Number(parts[1]) * unit;
+}
+
+function lengths(at: string, value: unknown): Lengths {
+	if (typeof value === "number") {
+		const tokens = Math.round(number(at, value, 1));
+		return { min: tokens, max: tokens, mean: tokens };
+	}
+	const fields = object(at, value, ["min", "max", "mean"]);
+	const min = number(`${at}.min`, fields["min"], 1);
+	const max = number(`${at}.max`, fields["max"], min);
+	const mean = number(`${at}.mean`, fields["mean"] ?? (min + max) / 2, min);
+	if (max > min && !(mean > min && mean < max))
+		throw new ScenarioError(`${at}.mean: a number between min and max is allowed`);
+	return { min, max, mean };
+}
+
+/** Beta(1, b) over the range, with exactly that mean. */
+function draw({ min, max, mean }: Lengths, random: Random): Tokens {
+	if (max === min) return min;
+	return Math.round(min + (max - min) * (1 - (1 - random.next()) ** ((mean - min) / (max - mean))));
+}
+
+/** All tiers together, in order of time. */
+export function* scenarioArrivals(scenario: Scenario, speedUp: number): Generator<SimulatedArrival, void> {
+	const streams = scenario.tiers.map((tier, index) => tierArrivals(tier, scenario.seed * 1000 + index, speedUp));
+	const heads = streams.map((stream) => stream.next());
+	for (;;) {
+		let soonest = -1;
+		for (const [index, head] of heads.entries()) {
+			const best = heads[soonest];
+			if (head.done !== true && (best === undefined || best.done === true || head.value.atMs < best.value.atMs))
+				soonest = index;
+		}
+		const head = heads[soonest];
+		if (head === undefined || head.done === true) return;
+		yield head.value;
+		heads[soonest] = streams[soonest]!.next();
+	}
+}
+
+function* tierArrivals(tier: ScenarioTier, seed: number, speedUp: number): Generator<SimulatedArrival, void> {
+	const random = new Random(seed);
+	for (let at = tier.fromMs; ; ) {
+		at += random.exponential(1000 / tier.rate);
+		if (at >= tier.untilMs) return;
+		yield {
+			atMs: at / speedUp,
+			metadata: {
+				tier: tier.tier,
+				...(tier.environment === undefined ? {} : { environment: tier.environment }),
+				...(tier.workload === undefined ? {} : { workload: tier.workload }),
+				accountId: `${tier.name}-${random.integer(1, tier.tenants)}`,
+				routedBy: "token",
+			},
+			promptTokens: draw(tier.prompt, random),
+			outputTokens: draw(tier.output, random),
+			stream: tier.stream,
+		};
+	}
+}
