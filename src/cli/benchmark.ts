@@ -122,6 +122,8 @@ async function benchmark(flags: BenchmarkFlags, io: CommandIo): Promise<void> {
 		const status = outcome.status === 0 ? "" : ` (status ${outcome.status})`;
 		throw new UserError(`${where.endpoint}: the first request failed: ${outcome.code}${status}`);
 	}
+	if (!outcome.saturated)
+		io.error("warning: the run ended before the server was at its limit, which may be higher: use a longer --duration");
 	deliver(outcome.report, flags, io);
 	if (outcome.interrupted) io.setExitCode(EXIT_INTERRUPTED);
 }

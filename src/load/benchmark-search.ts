@@ -70,11 +70,13 @@ export class KneeSearch {
 	#idleTtftMs = Number.POSITIVE_INFINITY;
 	/** Requests per second completed while holding. */
 	#capacity = 0;
+	#saturated = false;
 
 	constructor(limits: SearchLimits) {
 		this.#limits = limits;
 		const { durationMs, idleLatencyMs, startMs } = limits;
-		this.#stepMs = Math.max(durationMs * STEP_PART, Math.min(1.25 * idleLatencyMs, durationMs / 8));
+		// Shorter than an answer may be: waiting for a first token shows long before answers come back.
+		this.#stepMs = durationMs * STEP_PART;
 		this.#last = this.#plan("ramp", startMs, this.#stepMs, Math.max(2000 / idleLatencyMs, 1000 / this.#stepMs));
 	}
 
@@ -85,6 +87,11 @@ export class KneeSearch {
 	/** Sustained requests per second, 0 before the hold has ended. */
 	get capacity(): number {
 		return this.#capacity;
+	}
+
+	/** False when the run was too short to bring the server to its limit: what was measured then is only what it was asked for. */
+	get saturated(): boolean {
+		return this.#saturated;
 	}
 
 	/** Whether a step keeps within the limits of latency and errors. */
@@ -119,11 +126,13 @@ export class KneeSearch {
 			}
 			case "settle": {
 				const rate = Math.max(completedRate, this.#previousRate, 1000 / durationMs) * HOLD_OVERLOAD;
+				// A second look: the last step of the ramp may have ended before its requests had to wait.
 				const keepsUp = this.holds(outcome) && !this.#queues(outcome.ttftP95Ms);
 				return this.#plan("hold", at, HOLD_PART * durationMs, keepsUp ? Math.max(rate, step.rate) : rate);
 			}
 			case "hold": {
 				this.#capacity = completedRate;
+				this.#saturated = this.#queues(outcome.ttftP95Ms) || !this.holds(outcome);
 				if (completedRate === 0) return undefined;
 				// Those in flight below the normal number are no backlog; a verify step may begin with them.
 				const normal = (completedRate * this.#limits.idleLatencyMs) / 1000;

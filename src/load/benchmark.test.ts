@@ -105,4 +105,5 @@ test("the search doubles until requests queue, holds what was completed, and end
 	}
 	expect(phases.filter((phase) => phase !== "ramp")).toEqual(["settle", "hold", "drain", "verify"]);
 	expect(search.capacity).toBeCloseTo(capacity, 0);
+	expect(search.saturated).toBe(true);
 });

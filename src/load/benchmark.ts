@@ -31,7 +31,12 @@ export interface BenchmarkOptions {
 }
 
 export type BenchmarkOutcome =
-	| { readonly kind: "measured"; readonly report: BenchmarkReport; readonly interrupted: boolean }
+	| {
+			readonly kind: "measured";
+			readonly report: BenchmarkReport;
+			readonly interrupted: boolean /** False: the run ended before the server was at its limit, which may be higher. */;
+			readonly saturated: boolean;
+	  }
 	/** The very first request was not answered. */
 	| { readonly kind: "unanswered"; readonly status: number; readonly code: string };
 
@@ -54,7 +59,7 @@ export async function runBenchmark(options: BenchmarkOptions): Promise<Benchmark
 	if (first.errorCode !== undefined && !(first.aborted && first.totalMs >= options.durationMs * PROBE_PART))
 		return { kind: "unanswered", status: first.status, code: first.errorCode };
 	const tally = new BenchmarkTally();
-	await new Run(options, requests, tally, origin, first.totalMs).finished();
+	const saturated = await new Run(options, requests, tally, origin, first.totalMs).finished();
 	const report = benchmarkReport({
 		endpoint: options.endpoint,
 		model: options.model,
@@ -65,7 +70,7 @@ export async function runBenchmark(options: BenchmarkOptions): Promise<Benchmark
 		ttftLimitMs: options.ttftLimitMs,
 		failureLimit: options.failureLimit,
 	});
-	return { kind: "measured", report, interrupted: options.signal?.aborted === true };
+	return { kind: "measured", report, interrupted: options.signal?.aborted === true, saturated };
 }
 
 /** One request on the idle server: whether it answers at all, and how long that takes. */
@@ -113,9 +118,10 @@ class Run {
 		});
 	}
 
-	async finished(): Promise<void> {
+	/** Answers whether the server was brought to its limit. */
+	async finished(): Promise<boolean> {
 		const { signal, target, onStep } = this.#options;
-		if (signal?.aborted === true) return;
+		if (signal?.aborted === true) return false;
 		const end = () => this.#stop.abort();
 		signal?.addEventListener("abort", end, { once: true });
 		const first = this.#search.current;
@@ -132,6 +138,7 @@ class Run {
 		});
 		clearTimeout(this.#timer);
 		signal?.removeEventListener("abort", end);
+		return this.#search.saturated;
 	}
 
 	/** Pulled when the request before has been sent, so the rate is the one in force then. */
