@@ -48,7 +48,7 @@ async function answer(
 		sendError(response, openaiDialect, { code: "upstream_unavailable", message: "no provider answers" }, requestId);
 		return;
 	}
-	const one = path.startsWith("/v1/models/") ? decodeURIComponent(path.slice("/v1/models/".length)) : undefined;
+	const one = path.startsWith("/v1/models/") ? decoded(path.slice("/v1/models/".length)) : undefined;
 	if (one !== undefined && !models.has(one)) {
 		sendError(
 			response,
@@ -65,6 +65,15 @@ async function answer(
 		"content-length": Buffer.byteLength(body),
 	});
 	response.end(body);
+}
+
+/** As sent, when it is no percent-encoding. */
+function decoded(name: string): string {
+	try {
+		return decodeURIComponent(name);
+	} catch {
+		return name;
+	}
 }
 
 function mayUse(metadata: RoutingMetadata, model: string): boolean {

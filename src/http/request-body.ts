@@ -54,7 +54,10 @@ export function readBody(request: IncomingMessage, limits: BodyLimits, done: (re
 				: refuse("invalid_request", "the body cannot be decoded as its content-encoding says", "content-encoding"),
 		),
 	);
-	request.on("close", () => finish(refuse("client_closed", "the client went away")));
+	// A request closes once it was read, too: what it packed may take longer to unpack.
+	request.on("close", () => {
+		if (!request.complete) finish(refuse("client_closed", "the client went away"));
+	});
 }
 
 function decoderFor(encoding: string | undefined): Transform | string | undefined {
