@@ -122,14 +122,15 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 			healthPath: provider.healthPath,
 			connectTimeoutMs: provider.connectTimeoutMs,
 		})),
-		(pool, endpoint, up, why) => {
-			log[up ? "info" : "warn"](
+		(pool, endpoint, health, why) => {
+			log[health === "up" ? "info" : "warn"](
 				{ pool: lifecycleParts.pools[pool]!.name, endpoint, why },
-				up ? "endpoint is up" : "endpoint is down",
+				`endpoint is ${health}`,
 			);
 			engine.change((core, now) =>
-				up ? core.endpointUp(pool, endpoint, now) : core.endpointDown(pool, endpoint, now),
+				health === "up" ? core.endpointUp(pool, endpoint, now) : core.endpointDown(pool, endpoint, now),
 			);
+			if (health === "down") for (const exchange of [...plane.exchanges.values()]) exchange.endpointLost();
 		},
 	);
 
@@ -203,6 +204,8 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 			});
 			logRecord(log, record);
 		},
+		onBug: (error, requestId) =>
+			log.error({ request_id: requestId, error: (error as Error).stack ?? String(error) }, "a bug ended a request"),
 		exchanges: new Map(),
 		tokenUse: new Map(),
 		draining: false,
@@ -290,16 +293,8 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		plane.draining = true;
 		clearInterval(rulesTimer);
 		clearInterval(snapshotTimer);
-		dataServer.close();
-		dataServer.closeIdleConnections();
-		const deadline = performance.now() + config.gateway.drainTimeoutMs;
-		while (plane.exchanges.size > 0 && performance.now() < deadline) {
-			await new Promise((resolve) => setTimeout(resolve, 20));
-			dataServer.closeIdleConnections();
-		}
-		for (const exchange of [...plane.exchanges.values()]) exchange.endForDrain();
+		await drain(dataServer, plane, config.gateway.drainTimeoutMs);
 		await journal.flushed();
-		dataServer.closeAllConnections();
 		engine.close();
 		await providers.close();
 		await ledgerWriter.stop();
@@ -322,6 +317,28 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 			return closing;
 		},
 	};
+}
+
+/** How long answers that are complete may take to reach their clients. */
+const FAREWELL_MS = 1000;
+
+/** Resolves when every request has ended and every answer is with its client, or when time is up. */
+async function drain(server: Server, plane: DataPlane, timeoutMs: number): Promise<void> {
+	let closed = false;
+	server.close(() => {
+		closed = true;
+	});
+	const deadline = performance.now() + timeoutMs;
+	const until = async (over: () => boolean, limit: number) => {
+		while (!over() && performance.now() < limit) {
+			server.closeIdleConnections();
+			await new Promise((resolve) => setTimeout(resolve, 10));
+		}
+	};
+	await until(() => plane.exchanges.size === 0, deadline);
+	for (const exchange of [...plane.exchanges.values()]) exchange.endForDrain();
+	await until(() => closed, performance.now() + FAREWELL_MS);
+	server.closeAllConnections();
 }
 
 /** By default only clients on loopback read `/metrics` without the admin token. */

@@ -63,6 +63,8 @@ export interface DataPlane {
 	readonly poolNames: readonly string[];
 	readonly priceOf: (model: string, usage: Usage) => NanoDollars;
 	readonly onEnd: (record: ExchangeRecord) => void;
+	/** Told of an exception that should not have been. */
+	readonly onBug: (error: unknown, requestId: string) => void;
 	/** Exchanges under way, by request id. */
 	readonly exchanges: Map<string, Exchange>;
 	/** Requests per token that wait or run. */
@@ -85,11 +87,20 @@ export function newRequestId(): string {
 
 export function dataPlaneServer(plane: DataPlane): Server {
 	const server = createServer(
-		{ headersTimeout: plane.settings.headerTimeoutMs, requestTimeout: 0, keepAliveTimeout: 60_000, noDelay: true },
+		{
+			headersTimeout: plane.settings.headerTimeoutMs,
+			// Slow bodies are seen by who reads them.
+			requestTimeout: 0,
+			connectionsCheckingInterval: Math.min(1000, plane.settings.headerTimeoutMs),
+			keepAliveTimeout: 60_000,
+			noDelay: true,
+		},
 		handlerOf(plane),
 	);
 	server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-		if (!socket.writable || error.code === "ECONNRESET") {
+		// While an answer is under way on this connection, text of ours would end up in the middle of it.
+		const answering = ((socket as { _httpMessage?: unknown })._httpMessage ?? null) !== null;
+		if (!socket.writable || error.code === "ECONNRESET" || answering) {
 			socket.destroy();
 			return;
 		}

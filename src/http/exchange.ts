@@ -17,17 +17,17 @@ import type { Millis } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import type { Reason, Ticket } from "../core/schedule/decision.ts";
 import type { RequestListener } from "../engine/engine.ts";
-import type { UpstreamCall, UpstreamListener } from "../ports/upstream.ts";
+import type { ForwardOutcome, UpstreamCall, UpstreamListener } from "../ports/upstream.ts";
 import { editBody } from "../protocol/body-edit.ts";
 import type { Dialect } from "../protocol/dialect.ts";
 import { ENGINES } from "../protocol/engines/detect-engine.ts";
 import { passthroughFacts, readRequestFacts } from "../protocol/request-facts.ts";
 import { readDeadlineHeaders, readHintHeaders } from "../protocol/request-headers.ts";
 import { StreamScanner } from "../protocol/stream-scanner.ts";
-import { classifyUpstreamResponse, type UpstreamError } from "../protocol/upstream-error.ts";
+import { classifyUpstreamResponse, type UpstreamError, type UpstreamErrorKind } from "../protocol/upstream-error.ts";
 import { readBodyUsage } from "../protocol/usage.ts";
 import type { DataPlane } from "./data-plane.ts";
-import { sendError } from "./error-response.ts";
+import { obeyedRetryAfter, sendError } from "./error-response.ts";
 import { clientHeaders, responseHeader, upstreamHeaders } from "./headers.ts";
 import { ledgerRow } from "./journal-row.ts";
 import { readBody } from "./request-body.ts";
@@ -36,6 +36,8 @@ const PING_INTERVAL_MS: Millis = 15_000;
 const LARGEST_BUFFERED_ANSWER = 256 * 1024 * 1024;
 const MAX_ATTEMPTS = 3;
 const PASSTHROUGH_TOKENS = 512;
+/** How long a client that was refused may go on sending before its connection is broken. */
+const LINGER_MS: Millis = 1000;
 
 const REASON_CODE: Partial<Record<Reason, ErrorCode>> = {
 	queue_full: "queue_full",
@@ -101,6 +103,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#heldBytes = 0;
 	#tokensSeen = 0;
 	#lastDataAt: Millis = 0;
+	/** The body of the answer has begun: some engines send headers while the request still waits in their queue. */
+	#answering = false;
 	#idleTimer: NodeJS.Timeout | undefined;
 	#holdTimer: NodeJS.Timeout | undefined;
 	#retryTimer: NodeJS.Timeout | undefined;
@@ -155,8 +159,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 		this.#metadata = answer.metadata;
 		readBody(this.#request, this.#plane.settings.body, (reading) => {
 			if (this.#state !== "reading") return;
-			if (reading.ok) this.#admit(reading.body, answer.metadata);
-			else this.#refuse(reading.refusal);
+			if (!reading.ok) this.#refuse(reading.refusal);
+			else this.#guard(() => this.#admit(reading.body, answer.metadata));
 		});
 	}
 
@@ -187,7 +191,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 			{
 				hints: readHintHeaders(this.#request.headers),
 				bodyBytes: body.length,
-				startWithinMs: deadline.value.deadlineMs ?? Number.POSITIVE_INFINITY,
+				// The official clients say when they will give up: nobody is served after that.
+				startWithinMs: deadline.value.deadlineMs ?? deadline.value.clientTimeoutMs ?? Number.POSITIVE_INFINITY,
 				tokenInUse: tokenId === undefined ? 0 : (tokenUse.get(tokenId) ?? 0),
 			},
 			performance.now(),
@@ -198,13 +203,10 @@ export class Exchange implements RequestListener, UpstreamListener {
 		}
 		const { arrival } = admitted;
 		this.#arrival = arrival;
-		if (!arrival.submit.pools.some((pool) => engine.core.pools[pool]!.isUp)) {
+		if (!this.#isServed(arrival)) {
 			lifecycle.withdrawn(arrival, performance.now());
-			this.#refuse({
-				code: "upstream_unavailable",
-				message: `no endpoint that serves ${JSON.stringify(arrival.model)} answers`,
-				retryAfterMs: 1000,
-			});
+			this.#arrival = undefined;
+			this.#refuse(unserved(arrival.model));
 			return;
 		}
 		if (tokenId !== undefined) tokenUse.set(tokenId, (tokenUse.get(tokenId) ?? 0) + 1);
@@ -218,18 +220,33 @@ export class Exchange implements RequestListener, UpstreamListener {
 			: (editBody(body, {
 					...(arrival.model === arrival.facts.model ? {} : { model: arrival.model }),
 					...(streamUsage ? { includeStreamUsage: true } : {}),
-					priority: "remove",
-					removeRid: true,
+					...(Object.hasOwn(parsed as object, "priority") ? { priority: "remove" as const } : {}),
+					...(Object.hasOwn(parsed as object, "rid") ? { removeRid: true } : {}),
 				}) ?? body);
 		this.#state = "waiting";
 		if (arrival.facts.stream) this.#armHold();
 		this.#ticket = engine.submit(arrival.submit, this);
 	}
 
+	#isServed(arrival: Arrival): boolean {
+		const { engine, upstreams } = this.#plane;
+		return arrival.submit.pools.some((pool) => engine.core.pools[pool]!.isUp || upstreams.mayRecover(pool));
+	}
+
+	/** An endpoint was given up: waiting for it is over, unless another one can serve. */
+	endpointLost(): void {
+		if (this.#state !== "waiting" || this.#arrival === undefined || this.#isServed(this.#arrival)) return;
+		this.#fail(unserved(this.#arrival.model), "upstream_unavailable");
+	}
+
 	// --- decisions of the engine
 
 	dispatched(pool: number, endpoint: number, payer: number, waitMs: Millis): void {
-		if (this.#state === "over") return;
+		if (this.#state !== "over") this.#guard(() => this.#start(pool, endpoint, payer, waitMs));
+	}
+
+	/** Records that it goes upstream, and sends it once the record is written. */
+	#start(pool: number, endpoint: number, payer: number, waitMs: Millis): void {
 		this.#pool = pool;
 		this.#endpoint = endpoint;
 		this.#payer = payer;
@@ -247,7 +264,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 			}
 			this.#journaled = true;
 		}
-		void journal.flushed().then(() => this.#send());
+		this.#afterJournal(() => this.#send());
 	}
 
 	ended(reason: Reason, waitMs: Millis): void {
@@ -256,7 +273,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		const { engine, lifecycle } = this.#plane;
 		const arrival = this.#arrival!;
 		const wait =
-			reason === "queue_full" || reason === "displaced" || reason === "deadline_unmeetable"
+			reason !== "upstream_unavailable" && reason !== "exceeds_capacity"
 				? engine.core.estimatedStartMs(
 						arrival.submit.pools[0]!,
 						arrival.submit.queue,
@@ -297,6 +314,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 			this.#url,
 			upstreamHeaders(this.#request.rawHeaders, this.#body.length, this.requestId),
 			this.#body,
+			this.#arrival!.facts.stream,
 			this,
 		);
 		this.#armIdle();
@@ -321,6 +339,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	data(chunk: Uint8Array): void {
 		this.#lastDataAt = performance.now();
+		this.#answering = true;
 		const scanner = this.#scanner;
 		if (scanner === undefined) {
 			this.#heldBytes += chunk.length;
@@ -373,36 +392,43 @@ export class Exchange implements RequestListener, UpstreamListener {
 	failed(error: Error, reached: boolean): void {
 		this.#call = undefined;
 		if (this.#state !== "running") return;
-		this.#plane.upstreams.report(this.#pool, this.#endpoint, false);
+		if (error.name === "InvariantError") this.#plane.onBug(error, this.requestId);
+		const scanner = this.#scanner;
+		if (scanner?.terminated === true) {
+			// The answer is whole: some engines break the connection right after it.
+			this.#endStream(scanner);
+			return;
+		}
+		this.#report(reached ? "failed" : "unreachable");
 		const nothingSent = !this.#response.headersSent && this.#status === 0;
 		const stale =
 			!reached ||
 			(error as NodeJS.ErrnoException).code === "ECONNRESET" ||
 			(error as NodeJS.ErrnoException).code === "UND_ERR_SOCKET";
 		if (nothingSent && stale && this.#retry(0)) return;
-		const began = this.#status !== 0;
-		this.#fail(
-			began
-				? { code: "upstream_protocol_error", message: "the upstream broke off its answer" }
-				: { code: "upstream_unavailable", message: "the upstream cannot be reached", retryAfterMs: 1000 },
-			"upstream_error",
-		);
+		if (this.#status !== 0) this.#failUpstream("upstream_protocol_error", "the upstream broke off its answer");
+		else this.#failUpstream("upstream_unavailable", "the upstream cannot be reached");
 	}
 
 	#endWhole(): void {
+		if (this.#response.headersSent) {
+			// Held open as a stream, answered with something else.
+			this.#failUpstream("upstream_protocol_error", `the upstream answered a stream with status ${this.#status}`);
+			return;
+		}
 		const body = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held, this.#heldBytes);
 		const problem = classifyUpstreamResponse(this.#status, body, this.#engineFacts());
 		if (problem !== undefined) {
 			this.#upstreamProblem(problem, body);
 			return;
 		}
-		this.#plane.upstreams.report(this.#pool, this.#endpoint, true);
-		const usage = readBodyUsage(this.#dialect, body) ?? this.#withoutUsage();
+		this.#report("ok");
+		const usage = this.#isFree ? NOTHING : (readBodyUsage(this.#dialect, body) ?? this.#withoutUsage());
 		this.#ttftMs ??= performance.now() - this.#startedAt;
 		this.#settle("completed", usage, undefined);
 		const headers = this.#ownHeaders();
 		headers.push("X-Tokens-Used", String(usage.promptTokens + usage.completionTokens));
-		void this.#plane.journal.flushed().then(() => {
+		this.#afterJournal(() => {
 			if (this.#response.destroyed) return;
 			this.#response.writeHead(this.#status, clientHeaders(this.#rawHeaders, headers, body.length));
 			this.#response.end(body);
@@ -411,11 +437,11 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	#endStream(scanner: StreamScanner): void {
 		const tail = scanner.end();
-		if (scanner.error !== undefined && !this.#response.headersSent) {
+		if (scanner.error !== undefined && (!this.#response.headersSent || scanner.tokenEvents === 0)) {
 			this.#upstreamProblem(scanner.error, undefined);
 			return;
 		}
-		this.#plane.upstreams.report(this.#pool, this.#endpoint, scanner.terminated);
+		this.#report(scanner.terminated ? "ok" : "failed");
 		const usage = scanner.usage() ?? this.#withoutUsage();
 		if (!scanner.terminated && scanner.error === undefined) {
 			this.#fail(
@@ -430,7 +456,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 			usage,
 			scanner.error === undefined ? undefined : "upstream_protocol_error",
 		);
-		void this.#plane.journal.flushed().then(() => {
+		this.#afterJournal(() => {
 			if (this.#response.destroyed) return;
 			this.#sendHeaders();
 			for (const bytes of this.#held) this.#response.write(bytes);
@@ -438,33 +464,37 @@ export class Exchange implements RequestListener, UpstreamListener {
 		});
 	}
 
-	/** The engine answered with an error: retried elsewhere when that can help, else passed on as it came. */
+	/** The engine answered with an error: retried when that can help, else passed on as it came, if it is the client's business. */
 	#upstreamProblem(problem: UpstreamError, body: Uint8Array | undefined): void {
-		this.#plane.upstreams.report(this.#pool, this.#endpoint, !problem.countsForBreaker);
+		this.#report(problem.countsForBreaker ? "failed" : "ok");
 		if (problem.retryable && !this.#response.headersSent) {
 			const retryAfter = Number(responseHeader(this.#rawHeaders, "retry-after"));
 			if (this.#retry(Number.isFinite(retryAfter) ? Math.min(retryAfter, 5) * 1000 : 0)) return;
 		}
-		const busy = problem.kind === "busy";
-		if (body === undefined || this.#status < 400 || this.#response.headersSent) {
-			const code: ErrorCode = busy
-				? "upstream_unavailable"
-				: problem.kind === "context"
-					? "context_length_exceeded"
-					: problem.kind === "client"
-						? "invalid_request"
-						: "upstream_protocol_error";
-			this.#fail({ code, message: `the upstream answered: ${problem.message}`, retryAfterMs: 1000 }, "upstream_error");
-			return;
+		const provider = JSON.stringify(this.#plane.poolNames[this.#pool]);
+		if (problem.kind === "auth")
+			this.#failUpstream(
+				"upstream_unavailable",
+				`provider ${provider} refuses the key it is given (api_key_env)`,
+				NOTHING,
+			);
+		else if (problem.kind === "not_found")
+			this.#failUpstream("model_not_served", `provider ${provider} answered: ${problem.message}`, NOTHING);
+		else if (body === undefined || this.#status < 400)
+			this.#failUpstream(
+				CODE_OF_PROBLEM[problem.kind] ?? "upstream_protocol_error",
+				`the upstream answered: ${problem.message}`,
+			);
+		else {
+			// The engine refused before it did any work.
+			this.#settle("upstream_error", NOTHING, `upstream_${this.#status}`);
+			const headers = clientHeaders(this.#rawHeaders, this.#ownHeaders(), body.length, obeyedRetryAfter(this.#status));
+			this.#afterJournal(() => {
+				if (this.#response.destroyed) return;
+				this.#response.writeHead(this.#status, headers);
+				this.#response.end(body);
+			});
 		}
-		// The engine refused before it did any work.
-		this.#settle(
-			"upstream_error",
-			{ promptTokens: 0, completionTokens: 0, cachedTokens: 0, source: "estimated" },
-			`upstream_${this.#status}`,
-		);
-		this.#response.writeHead(this.#status, clientHeaders(this.#rawHeaders, this.#ownHeaders(), body.length));
-		this.#response.end(body);
 	}
 
 	/** Gives the ticket back for another attempt, within the budget of a tenth of all requests. */
@@ -476,7 +506,9 @@ export class Exchange implements RequestListener, UpstreamListener {
 		const jitter = 20 + Math.random() * 80;
 		this.#retryTimer = setTimeout(() => {
 			this.#retryTimer = undefined;
-			if (this.#ticket >= 0) this.#plane.engine.takeBack(this.#ticket);
+			if (this.#ticket < 0) return;
+			this.#plane.engine.takeBack(this.#ticket);
+			this.endpointLost();
 		}, afterMs + jitter);
 		return true;
 	}
@@ -484,6 +516,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#reset(): void {
 		clearTimeout(this.#idleTimer);
 		this.#call = undefined;
+		this.#answering = false;
 		this.#status = 0;
 		this.#scanner = undefined;
 		this.#held = [];
@@ -524,9 +557,51 @@ export class Exchange implements RequestListener, UpstreamListener {
 		usage: Usage = this.#state === "running" ? this.#withoutUsage() : NOTHING,
 	): void {
 		if (this.#state === "over") return;
+		const journaled = this.#journaled;
 		this.#settle(outcome, usage, refusal.code);
-		const extra = Object.fromEntries(pairs(this.#arrival === undefined ? [] : this.#ownHeaders()));
-		sendError(this.#response, this.#dialect, refusal, this.requestId, extra);
+		if (journaled) this.#afterJournal(() => this.#sendError(refusal));
+		else this.#sendError(refusal);
+	}
+
+	#failUpstream(code: ErrorCode, message: string, usage?: Usage): void {
+		this.#fail({ code, message, retryAfterMs: 1000 }, "upstream_error", usage);
+	}
+
+	#sendError(refusal: Refusal): void {
+		sendError(
+			this.#response,
+			this.#dialect,
+			refusal,
+			this.requestId,
+			this.#arrival === undefined ? [] : this.#ownHeaders(),
+		);
+	}
+
+	/** Runs something that must not happen before the journal has what was recorded so far. */
+	#afterJournal(action: () => void): void {
+		void this.#plane.journal.flushed().then(() => this.#guard(action));
+	}
+
+	/** A bug in the middle of a request ends that request, with a record of it, and nothing else. */
+	#guard(action: () => void): void {
+		try {
+			action();
+		} catch (error) {
+			this.#plane.onBug(error, this.requestId);
+			this.#call?.abort();
+			this.#call = undefined;
+			if (this.#state === "over") this.#response.destroy();
+			else this.#fail({ code: "internal", message: "the gateway failed; its log says why" }, "internal");
+		}
+	}
+
+	#report(outcome: ForwardOutcome): void {
+		this.#plane.upstreams.report(this.#pool, this.#endpoint, outcome);
+	}
+
+	/** Counting tokens generates nothing. */
+	get #isFree(): boolean {
+		return this.#arrival!.facts.operation === "count_tokens";
 	}
 
 	/** Refused before it had a ticket. */
@@ -537,10 +612,12 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	#settleWithError(refusal: Refusal, outcome: string): void {
 		this.#settle(outcome, NOTHING, refusal.code);
-		const extra = Object.fromEntries(pairs(this.#arrival === undefined ? [] : this.#ownHeaders()));
-		sendError(this.#response, this.#dialect, refusal, this.requestId, extra);
-		// A body that is still coming would be read for nothing.
-		if (!this.#request.complete) this.#response.once("finish", () => this.#request.destroy());
+		if (!this.#request.complete) {
+			// The rest of the body is read and dropped for a moment: a connection reset at once would take the answer with it.
+			this.#response.setHeader("connection", "close");
+			this.#response.once("finish", () => setTimeout(() => this.#request.destroy(), LINGER_MS).unref());
+		}
+		this.#sendError(refusal);
 	}
 
 	/** The one end: ticket, token use, timers, journal, records. `lingers`: the engine may go on for a while after the abort. */
@@ -561,6 +638,9 @@ export class Exchange implements RequestListener, UpstreamListener {
 			if (ticket >= 0) {
 				if (engine.core.isWaiting(ticket)) {
 					engine.cancel(ticket);
+					lifecycle.withdrawn(arrival, performance.now());
+				} else if (usage === NOTHING && !lingers) {
+					engine.finish(ticket, usage);
 					lifecycle.withdrawn(arrival, performance.now());
 				} else {
 					const lag = lingers ? this.#engineFacts().cancelLagMs : undefined;
@@ -685,16 +765,13 @@ export class Exchange implements RequestListener, UpstreamListener {
 		const longest = Math.min(idleTimeoutMs ?? Number.POSITIVE_INFINITY, firstByteTimeoutMs ?? Number.POSITIVE_INFINITY);
 		const check = () => {
 			if (this.#state !== "running") return;
-			const limit = this.#status === 0 ? firstByteTimeoutMs : idleTimeoutMs;
+			const limit = this.#answering ? idleTimeoutMs : firstByteTimeoutMs;
 			const silent = performance.now() - this.#lastDataAt;
 			if (limit !== undefined && !this.#paused && silent >= limit) {
 				this.#call?.abort();
-				this.#plane.upstreams.report(this.#pool, this.#endpoint, false);
-				const what = this.#status === 0 ? "did not begin to answer" : "fell silent";
-				this.#fail(
-					{ code: "upstream_timeout", message: `the upstream ${what} for ${limit / 1000} s`, retryAfterMs: 1000 },
-					"upstream_error",
-				);
+				this.#report("failed");
+				const what = this.#answering ? "fell silent" : "did not begin to answer";
+				this.#failUpstream("upstream_timeout", `the upstream ${what} for ${limit / 1000} s`);
 				return;
 			}
 			const next = limit === undefined || this.#paused ? longest : Math.max(10, limit - silent);
@@ -710,6 +787,22 @@ export class Exchange implements RequestListener, UpstreamListener {
 	}
 }
 
+/** A failure that the upstream worded inside a 200, in our codes. */
+const CODE_OF_PROBLEM: Partial<Record<UpstreamErrorKind, ErrorCode>> = {
+	busy: "upstream_unavailable",
+	server: "upstream_unavailable",
+	context: "context_length_exceeded",
+	client: "invalid_request",
+};
+
+function unserved(model: string): Refusal {
+	return {
+		code: "upstream_unavailable",
+		message: `no endpoint that serves ${JSON.stringify(model)} answers`,
+		retryAfterMs: 1000,
+	};
+}
+
 const NOTHING: Usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0, source: "measured" };
 
 function parseJson(body: Uint8Array): unknown {
@@ -723,8 +816,4 @@ function parseJson(body: Uint8Array): unknown {
 function clientRequestId(request: IncomingMessage): string | undefined {
 	const id = request.headers["x-request-id"];
 	return typeof id === "string" ? id.slice(0, 128) : undefined;
-}
-
-function* pairs(flat: readonly string[]): Generator<readonly [string, string]> {
-	for (let at = 0; at + 1 < flat.length; at += 2) yield [flat[at]!, flat[at + 1]!];
 }

@@ -50,17 +50,25 @@ export function upstreamHeaders(rawHeaders: readonly string[], bodyBytes: number
 	return headers;
 }
 
-/** The engine's headers for the client, with ours; `bodyBytes` when the answer is sent whole. */
+/**
+ * The engine's headers for the client, with ours; `bodyBytes` when the answer is sent whole. `retryAfter` rewrites the header of that
+ * name, which it is asked for even when there is none.
+ */
 export function clientHeaders(
 	raw: readonly (Uint8Array | string)[],
 	own: readonly string[],
 	bodyBytes: number | undefined,
+	retryAfter?: (sent: string | undefined) => string | undefined,
 ): string[] {
 	const headers: string[] = [];
 	for (let at = 0; at + 1 < raw.length; at += 2) {
 		const name = text(raw[at]!);
-		if (!NOT_RETURNED.has(name.toLowerCase())) headers.push(name, text(raw[at + 1]!));
+		const lower = name.toLowerCase();
+		if (NOT_RETURNED.has(lower) || (retryAfter !== undefined && lower === "retry-after")) continue;
+		headers.push(name, text(raw[at + 1]!));
 	}
+	const retry = retryAfter?.(responseHeader(raw, "retry-after"));
+	if (retry !== undefined) headers.push("retry-after", retry);
 	headers.push(...own);
 	if (bodyBytes !== undefined) headers.push("content-length", String(bodyBytes));
 	return headers;

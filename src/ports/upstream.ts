@@ -20,6 +20,8 @@ export interface UpstreamCall {
 
 export interface UpstreamAnswer {
 	readonly status: number;
+	/** Names in lower case. */
+	readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 	readonly text: string;
 }
 
@@ -31,6 +33,8 @@ export interface Upstreams {
 		path: string,
 		headers: string[],
 		body: Uint8Array,
+		/** The answer was asked for as a stream. */
+		stream: boolean,
 		listener: UpstreamListener,
 	): UpstreamCall;
 	/** A small question, answered whole; rejects on failure or after `timeoutMs`. */
@@ -38,5 +42,10 @@ export interface Upstreams {
 	/** Name of the engine that an endpoint runs, as far as known. */
 	engineOf(pool: number, endpoint: number): string;
 	/** Tells how a forwarded request went, for the endpoint's breaker. */
-	report(pool: number, endpoint: number, ok: boolean): void;
+	report(pool: number, endpoint: number, outcome: ForwardOutcome): void;
+	/** Whether an endpoint that is down is expected back soon: it loads, or has only just gone. */
+	mayRecover(pool: number): boolean;
 }
+
+/** `ok`: it answers, be it with a refusal. `failed`: it answered badly, or broke off. `unreachable`: no connection. */
+export type ForwardOutcome = "ok" | "failed" | "unreachable";

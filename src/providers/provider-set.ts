@@ -1,17 +1,24 @@
 /**
  * All endpoints of all pools: connections, keys, which engine each runs, and whether it is well.
  *
- * Breaker per endpoint: after `FAILURES_TO_OPEN` failures in a row it is down and takes nothing; it is then asked for its health (or
- * its models) every `PROBE_MS` until it answers, which closes the breaker.
+ * Breaker per endpoint: failures in a row weigh 1, those without a connection 4; at `OPENS_AT` it is down and takes nothing. It is then
+ * asked for its health every `PROBE_MS` until it answers, which closes the breaker; for `HOPE_MS` after it went, and while it says
+ * that it is loading, requests may wait for it. An endpoint that is up and idle is asked too; only a refused connection
+ * counts then, since the health of a busy engine may be slow.
  */
 import type { Millis } from "../core/model/units.ts";
-import type { UpstreamAnswer, UpstreamCall, UpstreamListener, Upstreams } from "../ports/upstream.ts";
+import type { ForwardOutcome, UpstreamAnswer, UpstreamCall, UpstreamListener, Upstreams } from "../ports/upstream.ts";
 import { detectEngine, ENGINES } from "../protocol/engines/detect-engine.ts";
+import type { Engine, EngineName } from "../protocol/engines/engine.ts";
+import { tryParseJson } from "../protocol/json.ts";
 import { Upstream } from "./upstream.ts";
 
-const FAILURES_TO_OPEN = 3;
+const OPENS_AT = 10;
+const UNREACHABLE_WEIGHT = 4;
 const PROBE_MS: Millis = 1000;
 const PROBE_TIMEOUT_MS: Millis = 2000;
+const IDLE_CHECK_MS: Millis = 5000;
+const HOPE_MS: Millis = 3000;
 
 export interface PoolProvider {
 	readonly endpoints: readonly string[];
@@ -23,19 +30,28 @@ export interface PoolProvider {
 	readonly connectTimeoutMs: Millis;
 }
 
+/** `recovering`: down, but requests may wait for it. */
+export type EndpointHealth = "up" | "recovering" | "down";
+
 interface EndpointState {
 	readonly pool: number;
 	readonly index: number;
 	readonly upstream: Upstream;
 	readonly keyHeaders: readonly string[];
-	engine: string;
+	engine: Engine;
+	/** `engine = auto`, and nothing has said yet which one it is. */
+	unknownEngine: boolean;
+	/** Failures in a row, by weight. */
 	failures: number;
-	up: boolean;
-	probe: NodeJS.Timeout | undefined;
+	health: EndpointHealth;
+	/** Something was heard of it since the last look. */
+	heard: boolean;
+	downSince: Millis;
+	timer: NodeJS.Timeout | undefined;
 }
 
-/** Told when an endpoint goes down or comes back. */
-export type HealthListener = (pool: number, endpoint: number, up: boolean, why: string) => void;
+/** Told whenever the health of an endpoint changes. */
+export type HealthListener = (pool: number, endpoint: number, health: EndpointHealth, why: string) => void;
 
 export class ProviderSet implements Upstreams {
 	readonly #endpoints: readonly (readonly EndpointState[])[];
@@ -52,10 +68,13 @@ export class ProviderSet implements Upstreams {
 				index,
 				upstream: new Upstream(url, { connectTimeoutMs: provider.connectTimeoutMs, keepAliveMs: 4000 }),
 				keyHeaders: keyHeadersOf(provider),
-				engine: provider.engine === "auto" ? "generic" : provider.engine,
+				engine: ENGINES[provider.engine as EngineName] ?? ENGINES.generic,
+				unknownEngine: provider.engine === "auto",
 				failures: 0,
-				up: true,
-				probe: undefined,
+				health: "up",
+				heard: true,
+				downSince: 0,
+				timer: undefined,
 			})),
 		);
 	}
@@ -66,11 +85,12 @@ export class ProviderSet implements Upstreams {
 		path: string,
 		headers: string[],
 		body: Uint8Array,
+		stream: boolean,
 		listener: UpstreamListener,
 	): UpstreamCall {
-		const state = this.#endpoints[pool]![endpoint]!;
-		headers.push(...state.keyHeaders);
-		return state.upstream.forward(path, headers, body, listener);
+		const { engine, keyHeaders, upstream } = this.#endpoints[pool]![endpoint]!;
+		headers.push(...keyHeaders);
+		return upstream.forward(path, headers, body, engine.reuseAfterStream || !stream, listener);
 	}
 
 	get(pool: number, endpoint: number, path: string, timeoutMs: Millis): Promise<UpstreamAnswer> {
@@ -78,83 +98,115 @@ export class ProviderSet implements Upstreams {
 		return state.upstream.get(path, Object.fromEntries(pairs(state.keyHeaders)), timeoutMs);
 	}
 
-	engineOf(pool: number, endpoint: number): string {
-		return this.#endpoints[pool]![endpoint]!.engine;
+	engineOf(pool: number, endpoint: number): EngineName {
+		return this.#endpoints[pool]![endpoint]!.engine.name;
 	}
 
-	report(pool: number, endpoint: number, ok: boolean): void {
+	report(pool: number, endpoint: number, outcome: ForwardOutcome): void {
 		const state = this.#endpoints[pool]![endpoint]!;
-		if (ok) {
+		if (outcome === "ok") {
 			state.failures = 0;
-		} else if (state.up && ++state.failures >= FAILURES_TO_OPEN) {
-			this.#down(state, `${state.failures} failures in a row`);
-		}
+			state.heard = true;
+		} else this.#failed(state, outcome === "unreachable" ? UNREACHABLE_WEIGHT : 1, "too many failures in a row");
+	}
+
+	mayRecover(pool: number): boolean {
+		return this.#endpoints[pool]!.some((state) => state.health === "recovering");
 	}
 
 	/** Asks every endpoint what it is; those that do not answer are down until they do. Answers how many are up. */
 	async discover(): Promise<number> {
-		const found = await Promise.all(this.#endpoints.flat().map((state) => this.#ask(state)));
+		const found = await Promise.all(
+			this.#endpoints.flat().map(async (state) => {
+				const answer = await this.#ask(state);
+				if (answer === "well") this.#lookLater(state, IDLE_CHECK_MS);
+				// Never seen alive: nothing waits for it.
+				else this.#down(state, answer === "loading" ? "recovering" : "down", `does not answer yet (${answer})`);
+				return answer === "well";
+			}),
+		);
 		return found.filter(Boolean).length;
 	}
 
 	/** Whether any endpoint takes requests. */
 	get anyUp(): boolean {
-		return this.#endpoints.some((pool) => pool.some((state) => state.up));
+		return this.#endpoints.some((pool) => pool.some((state) => state.health === "up"));
 	}
 
-	isUp(pool: number, endpoint: number): boolean {
-		return this.#endpoints[pool]![endpoint]!.up;
+	healthOf(pool: number, endpoint: number): EndpointHealth {
+		return this.#endpoints[pool]![endpoint]!.health;
 	}
 
 	async close(): Promise<void> {
 		this.#closed = true;
-		for (const state of this.#endpoints.flat()) clearTimeout(state.probe);
+		for (const state of this.#endpoints.flat()) clearTimeout(state.timer);
 		await Promise.all(this.#endpoints.flat().map((state) => state.upstream.close()));
 	}
 
-	async #ask(state: EndpointState): Promise<boolean> {
-		try {
-			const answer = await this.get(state.pool, state.index, "/v1/models", PROBE_TIMEOUT_MS);
-			if (state.engine === "generic" && answer.status === 200)
-				state.engine = detectEngine(JSON.parse(answer.text), {}).name;
-			if (answer.status >= 500) throw new Error(`status ${answer.status}`);
-			return true;
-		} catch (error) {
-			this.#down(state, (error as Error).message);
-			return false;
+	#failed(state: EndpointState, weight: number, why: string): void {
+		state.failures += weight;
+		if (state.health === "up" && state.failures >= OPENS_AT) this.#down(state, "recovering", why);
+	}
+
+	#down(state: EndpointState, health: EndpointHealth, why: string): void {
+		if (this.#closed) return;
+		state.downSince = performance.now();
+		this.#change(state, health, why);
+		this.#lookLater(state, PROBE_MS);
+	}
+
+	#change(state: EndpointState, health: EndpointHealth, why: string): void {
+		if (state.health === health) return;
+		state.health = health;
+		this.#onHealth(state.pool, state.index, health, why);
+	}
+
+	#lookLater(state: EndpointState, afterMs: Millis): void {
+		clearTimeout(state.timer);
+		if (this.#closed) return;
+		state.timer = setTimeout(() => {
+			void this.#look(state);
+		}, afterMs);
+		state.timer.unref();
+	}
+
+	async #look(state: EndpointState): Promise<void> {
+		if (state.health === "up" && state.heard) {
+			state.heard = false;
+			this.#lookLater(state, IDLE_CHECK_MS);
+			return;
+		}
+		const answer = await this.#ask(state);
+		if (this.#closed) return;
+		if (state.health === "up") {
+			if (answer === "unreachable") this.#failed(state, UNREACHABLE_WEIGHT, "refuses connections");
+			// Whether it is gone for good is soon known.
+			this.#lookLater(state, state.failures > 0 ? PROBE_MS : IDLE_CHECK_MS);
+		} else if (answer === "well") {
+			state.failures = 0;
+			state.heard = true;
+			this.#change(state, "up", "answers again");
+			this.#lookLater(state, IDLE_CHECK_MS);
+		} else {
+			if (answer === "loading") this.#change(state, "recovering", "is loading");
+			else if (performance.now() - state.downSince > HOPE_MS) this.#change(state, "down", answer);
+			this.#lookLater(state, PROBE_MS);
 		}
 	}
 
-	#down(state: EndpointState, why: string): void {
-		if (!state.up || this.#closed) return;
-		state.up = false;
-		this.#onHealth(state.pool, state.index, false, why);
-		this.#probeLater(state);
-	}
-
-	#probeLater(state: EndpointState): void {
-		state.probe = setTimeout(() => {
-			void this.#probe(state);
-		}, PROBE_MS);
-		state.probe.unref();
-	}
-
-	async #probe(state: EndpointState): Promise<void> {
-		const engine = ENGINES[state.engine as keyof typeof ENGINES] ?? ENGINES.generic;
+	async #ask(state: EndpointState): Promise<"well" | "loading" | "unwell" | "unreachable"> {
+		const path = state.unknownEngine ? "/v1/models" : (this.#healthPaths[state.pool] ?? state.engine.healthPath);
 		try {
-			const answer = await this.get(
-				state.pool,
-				state.index,
-				this.#healthPaths[state.pool] ?? engine.healthPath,
-				PROBE_TIMEOUT_MS,
-			);
-			if (answer.status >= 500) throw new Error(`status ${answer.status}`);
-			if (this.#closed) return;
-			state.failures = 0;
-			state.up = true;
-			this.#onHealth(state.pool, state.index, true, "answers again");
-		} catch {
-			if (!this.#closed) this.#probeLater(state);
+			const { status, headers, text } = await this.get(state.pool, state.index, path, PROBE_TIMEOUT_MS);
+			if (status === 503 && (state.unknownEngine || state.engine.unhealthyWhileLoading)) return "loading";
+			if (status >= 500) return "unwell";
+			if (state.unknownEngine && status === 200) {
+				state.engine = detectEngine(tryParseJson(text), headers);
+				state.unknownEngine = false;
+			}
+			return "well";
+		} catch (error) {
+			return (error as Error).name === "TimeoutError" ? "unwell" : "unreachable";
 		}
 	}
 }

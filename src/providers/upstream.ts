@@ -18,11 +18,11 @@ export class Upstream {
 	readonly #basePath: string;
 	readonly #pool: Pool;
 
-	/** @param endpoint base URL; a path in it is kept before the request's path */
+	/** @param endpoint base URL; a path in it is kept before the request's path, but for a last `/v1`, which every request brings itself */
 	constructor(endpoint: string, options: UpstreamOptions) {
 		const url = new URL(endpoint);
 		this.origin = url.origin;
-		this.#basePath = url.pathname === "/" ? "" : url.pathname.replace(/\/$/, "");
+		this.#basePath = url.pathname.replace(/\/+$/, "").replace(/\/v1$/, "");
 		this.#pool = new Pool(url.origin, {
 			connections: null,
 			pipelining: 1,
@@ -35,10 +35,11 @@ export class Upstream {
 		});
 	}
 
-	/** Forwards a request; `headers` alternate name and value. */
-	forward(path: string, headers: string[], body: Uint8Array, listener: UpstreamListener): UpstreamCall {
+	/** Forwards a request; `headers` alternate name and value. `reuse`: whether its connection may serve another one afterwards. */
+	forward(path: string, headers: string[], body: Uint8Array, reuse: boolean, listener: UpstreamListener): UpstreamCall {
 		const call = new Call(listener);
-		this.#pool.dispatch({ path: this.#basePath + path, method: "POST", headers, body }, call);
+		const request = { path: this.#basePath + path, method: "POST", headers, body } as const;
+		this.#pool.dispatch(reuse ? request : { ...request, reset: true }, call);
 		return call;
 	}
 
@@ -50,7 +51,7 @@ export class Upstream {
 			headers,
 			signal: AbortSignal.timeout(timeoutMs),
 		});
-		return { status: response.statusCode, text: await response.body.text() };
+		return { status: response.statusCode, headers: response.headers, text: await response.body.text() };
 	}
 
 	close(): Promise<void> {
@@ -107,6 +108,7 @@ class Call implements Dispatcher.DispatchHandler, UpstreamCall {
 	onResponseError(_: Dispatcher.DispatchController, error: Error): void {
 		if (this.#over) return;
 		this.#over = true;
+		// A request that never got a connection has no controller; one whose bytes went out may have been seen.
 		this.#listener.failed(error, this.#controller !== undefined);
 	}
 }
