@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	rule: async () => (await import("./rule.ts")).ruleCommand(),
 	status: async () => (await import("./status.ts")).statusCommand(),
 	usage: async () => (await import("./usage.ts")).usageCommand(),
+	db: async () => (await import("./db.ts")).dbCommand(),
 	config: async () => (await import("./config.ts")).configCommand(),
 	"migrate-to-bucket-scheduler": async () => (await import("./migrate.ts")).migrateCommand(),
 	scheduler: async () => (await import("./scheduler.ts")).schedulerCommand(),

@@ -1,5 +1,5 @@
 /** Backup of a database in use, and restore of one that is not. */
-import { copyFile, open, rename, rm } from "node:fs/promises";
+import { copyFile, link, open, rename, rm } from "node:fs/promises";
 import { StoreError } from "../../ports/store-error.ts";
 import { refuseNewer, schemaStatus } from "./migrate.ts";
 import { SqliteDatabase } from "./sqlite-database.ts";
@@ -23,9 +23,10 @@ export async function backUp(database: SqliteDatabase, target: string): Promise<
 
 /**
  * Puts the backup in the place of the database at `path`, after checking that it is whole and not too new. No process may
- * have the database open. Interrupted at any point, either the old or the new one is there.
+ * have the database open. Interrupted at any point, either the old or the new one is there. Answers `kept` when the old one, whatever
+ * its state, is there now.
  */
-export async function restore(backup: string, path: string): Promise<void> {
+export async function restore(backup: string, path: string, kept: string): Promise<string | undefined> {
 	await checkBackup(backup);
 	const incoming = `${path}.restoring`;
 	await copyFile(backup, incoming);
@@ -33,11 +34,32 @@ export async function restore(backup: string, path: string): Promise<void> {
 	await file.chmod(0o600);
 	await file.sync();
 	await file.close();
-	// the old log must not be replayed over the new file: it goes first, its content was checked in when the database closed
 	await checkIn(path);
-	await rm(`${path}-wal`, { force: true });
+	const hasOld = await keepOld(path, kept);
+	// the old log must not be replayed over the new file; its content was checked in when the database closed, unless it is damaged
+	await rename(`${path}-wal`, `${kept}-wal`).catch(unlessMissing);
 	await rm(`${path}-shm`, { force: true });
 	await rename(incoming, path);
+	return hasOld ? kept : undefined;
+}
+
+/** A second name for the same file, so that `path` is never without a database. */
+async function keepOld(path: string, kept: string): Promise<boolean> {
+	try {
+		await link(path, kept);
+		return true;
+	} catch (error) {
+		const { code } = error as NodeJS.ErrnoException;
+		if (code === "ENOENT") return false;
+		// a file system without links
+		if (code !== "EPERM" && code !== "ENOTSUP") throw error;
+		await copyFile(path, kept);
+		return true;
+	}
+}
+
+function unlessMissing(error: NodeJS.ErrnoException): void {
+	if (error.code !== "ENOENT") throw error;
 }
 
 async function checkBackup(backup: string): Promise<void> {

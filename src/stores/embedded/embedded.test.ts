@@ -124,7 +124,7 @@ describe("backup and restore", () => {
 		expect(statSync(backup).mode & 0o777).toBe(0o600);
 		await expect(backUp(stores.database, backup)).rejects.toThrow(/exists already/);
 		await stores.accounts.update("shop", { name: "Changed" }, "admin");
-		await expect(restore(backup, path)).resolves.toBeUndefined();
+		await expect(restore(backup, path, join(folder, "kept.db"))).resolves.toBe(join(folder, "kept.db"));
 		await opened.pop()?.close();
 		const restored = await open();
 		expect((await restored.accounts.get("shop"))?.name).toBe("Shop");
@@ -135,7 +135,7 @@ describe("backup and restore", () => {
 		await backUp((await open()).database, backup);
 		const other = new DatabaseSync(path);
 		other.exec("BEGIN IMMEDIATE");
-		await expect(restore(backup, path)).rejects.toMatchObject({ kind: "locked" });
+		await expect(restore(backup, path, join(folder, "kept.db"))).rejects.toMatchObject({ kind: "locked" });
 		other.close();
 	});
 
@@ -146,12 +146,17 @@ describe("backup and restore", () => {
 		await backUp(stores.database, backup);
 		await opened.pop()?.close();
 		writeFileSync(join(folder, "junk.db"), "this is no database, whatever its name says".repeat(100));
-		await expect(restore(join(folder, "junk.db"), path)).rejects.toMatchObject({ kind: "corrupt" });
+		await expect(restore(join(folder, "junk.db"), path, join(folder, "kept.db"))).rejects.toMatchObject({
+			kind: "corrupt",
+		});
 		new DatabaseSync(join(folder, "foreign.db")).exec("CREATE TABLE t (x)");
-		await expect(restore(join(folder, "foreign.db"), path)).rejects.toMatchObject({ kind: "corrupt" });
+		await expect(restore(join(folder, "foreign.db"), path, join(folder, "kept.db"))).rejects.toMatchObject({
+			kind: "corrupt",
+		});
 		writeFileSync(path, "damaged".repeat(1000));
-		await restore(backup, path);
+		await restore(backup, path, join(folder, "kept.db"));
 		expect(existsSync(`${path}.restoring`)).toBe(false);
+		expect(readFileSync(join(folder, "kept.db"), "utf8")).toContain("damaged");
 		expect((await (await open()).accounts.get("shop"))?.name).toBe("Shop");
 	});
 });
