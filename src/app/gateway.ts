@@ -3,28 +3,25 @@
  * here and handed down.
  */
 
-import { timingSafeEqual } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
-import type { IncomingMessage, Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { Server } from "node:http";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { pino } from "pino";
 import { compile } from "../config/compile.ts";
-import { type GatewayConfig, isLoopback } from "../config/gateway-config.ts";
+import type { GatewayConfig } from "../config/gateway-config.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
 import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
 import { Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { RoutingRule } from "../core/model/policy.ts";
-import { costOf } from "../core/model/units.ts";
-import type { Usage } from "../core/model/usage.ts";
 import { Engine } from "../engine/engine.ts";
 import { TokenLookup } from "../engine/token-lookup.ts";
+import { AdminAccess } from "../http/admin/admin-access.ts";
 import { adminServer } from "../http/admin/admin-server.ts";
 import { Classifier } from "../http/classifier.ts";
-import { type DataPlane, dataPlaneServer, type ExchangeRecord } from "../http/data-plane.ts";
-import { AddressSet, plainAddress } from "../http/peers.ts";
+import { type DataPlane, dataPlaneServer } from "../http/data-plane.ts";
+import { AddressSet } from "../http/peers.ts";
 import type { Stores } from "../ports/stores.ts";
 import type { TokenReader } from "../ports/token-reader.ts";
 import { ProviderSet } from "../providers/provider-set.ts";
@@ -38,7 +35,13 @@ import { tokenHash } from "../stores/token-secret.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { obtainAdminToken, removeAdminUrl, writeAdminUrl } from "./admin-files.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
+import { drain } from "./drain.ts";
+import { listen, urlOf } from "./listen.ts";
+import { mayReadMetrics } from "./metrics-access.ts";
+import { noticesOf } from "./notices.ts";
+import { pricesOf } from "./prices.ts";
 import { realClock } from "./real-clock.ts";
+import { logRecord } from "./request-log.ts";
 import { systemClock, systemTimers } from "./system.ts";
 
 /** How often changes made by another process are looked for; one indexed read. */
@@ -253,8 +256,9 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 	});
 
 	const dataServer = dataPlaneServer(plane);
+	const adminToken = obtainAdminToken(dataDir, config.admin.tokenEnv, process.env);
 	const admin = adminServer({
-		adminToken: obtainAdminToken(dataDir, config.admin.tokenEnv, process.env),
+		adminToken,
 		stores,
 		epochNow: systemClock.epochNow,
 		quotasEnforced: false,
@@ -273,8 +277,9 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		const ready = !plane.draining && providers.anyUp;
 		return reply.code(ready ? 200 : 503).send({ ready, draining: plane.draining, upstream: providers.anyUp });
 	});
+	const metricsAccess = new AdminAccess(adminToken);
 	admin.get("/metrics", (request, reply) => {
-		if (!mayReadMetrics(config, request.raw)) {
+		if (!mayReadMetrics(config.admin.metricsPublic, metricsAccess, request.raw)) {
 			return reply.code(401).send({ error: { code: "missing_token", message: "/metrics needs the admin token here" } });
 		}
 		return reply.type("text/plain; version=0.0.4; charset=utf-8").send(metrics.render());
@@ -319,43 +324,6 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 	};
 }
 
-/** How long answers that are complete may take to reach their clients. */
-const FAREWELL_MS = 1000;
-
-/** Resolves when every request has ended and every answer is with its client, or when time is up. */
-async function drain(server: Server, plane: DataPlane, timeoutMs: number): Promise<void> {
-	let closed = false;
-	server.close(() => {
-		closed = true;
-	});
-	const deadline = performance.now() + timeoutMs;
-	const until = async (over: () => boolean, limit: number) => {
-		while (!over() && performance.now() < limit) {
-			server.closeIdleConnections();
-			await new Promise((resolve) => setTimeout(resolve, 10));
-		}
-	};
-	await until(() => plane.exchanges.size === 0, deadline);
-	for (const exchange of [...plane.exchanges.values()]) exchange.endForDrain();
-	await until(() => closed, performance.now() + FAREWELL_MS);
-	server.closeAllConnections();
-}
-
-/** By default only clients on loopback read `/metrics` without the admin token. */
-function mayReadMetrics(config: GatewayConfig, request: IncomingMessage): boolean {
-	const { metricsPublic, tokenEnv } = config.admin;
-	if (metricsPublic === true) return true;
-	if (metricsPublic === "loopback" && isLoopback(plainAddress(request.socket.remoteAddress ?? ""))) return true;
-	const token = tokenEnv === undefined ? undefined : process.env[tokenEnv];
-	const given = request.headers.authorization?.replace(/^bearer /i, "");
-	// Hashes have one length, so the comparison tells nothing about the token.
-	return (
-		token !== undefined &&
-		given !== undefined &&
-		timingSafeEqual(Buffer.from(tokenHash(given)), Buffer.from(tokenHash(token)))
-	);
-}
-
 function depthsOf(lifecycle: Lifecycle): readonly number[] {
 	return lifecycle.rules.map(({ rule }: { rule: RoutingRule }) => rule.maxQueueDepth ?? Number.POSITIVE_INFINITY);
 }
@@ -364,73 +332,4 @@ function readTokenFile(path: string): TokenReader {
 	const result = TokenFileStore.parse(readFileSync(path, "utf8"), path);
 	if (!result.ok) throw new Error(result.errors.join("\n"));
 	return result.store;
-}
-
-/** Prices are per million tokens in dollars: a dollar per million is 1,000 nano-dollars per token. */
-function pricesOf(config: GatewayConfig): (model: string, usage: Usage) => number {
-	return (model, usage) => {
-		const price = config.pricing.get(model);
-		if (price === undefined) return 0;
-		const weights = {
-			promptWeight: price.promptUsdPerMillion * 1000,
-			completionWeight: price.completionUsdPerMillion * 1000,
-			cachedWeight: (price.cachedUsdPerMillion ?? price.promptUsdPerMillion) * 1000,
-		};
-		return Math.round(costOf(weights, usage.promptTokens, usage.completionTokens, usage.cachedTokens));
-	};
-}
-
-function noticesOf(config: GatewayConfig, endpointsUp: number): readonly string[] {
-	const notices: string[] = [];
-	for (const { name, endpoints, capacity } of config.providers) {
-		notices.push(`provider ${name}: ${endpoints.join(", ")}`);
-		if (
-			capacity.maxConcurrent === undefined &&
-			capacity.maxInflightTokens === undefined &&
-			config.requestScheduler.enabled
-		) {
-			notices.push(
-				`provider ${name}: no capacity is set, max_concurrent = 64 is assumed; \`tokligence benchmark\` measures it`,
-			);
-		}
-	}
-	if (endpointsUp === 0) notices.push("no upstream answers yet: requests get 502 until one does");
-	if (config.classifier.default.enabled)
-		notices.push("requests without a token are served as account default ([classifier.default] enabled)");
-	if (!config.requestScheduler.enabled) notices.push("[request_scheduler] enabled = false: nothing is queued");
-	return notices;
-}
-
-function logRecord(log: pino.Logger, record: ExchangeRecord): void {
-	if (!log.isLevelEnabled("debug") && record.code === undefined) return;
-	log[record.code === "internal" ? "error" : "debug"](
-		{
-			request_id: record.requestId,
-			account: record.accountId,
-			model: record.model,
-			outcome: record.outcome,
-			code: record.code,
-			wait_ms: Math.round(record.waitMs),
-			duration_ms: Math.round(record.durationMs),
-		},
-		"request",
-	);
-}
-
-function listen(server: Server, address: { readonly host: string; readonly port: number }): Promise<void> {
-	return new Promise((resolve, reject) => {
-		server.once("error", (error: NodeJS.ErrnoException) => {
-			const why =
-				error.code === "EADDRINUSE"
-					? "the port is taken: choose another with --port / --admin-port (0 takes any free one)"
-					: error.message;
-			reject(new Error(`cannot listen on ${address.host}:${address.port}: ${why}`));
-		});
-		server.listen(address.port, address.host, () => resolve());
-	});
-}
-
-function urlOf(server: Server, host: string): string {
-	const { port } = server.address() as AddressInfo;
-	return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
