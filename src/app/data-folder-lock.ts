@@ -9,7 +9,13 @@ export function lockDataFolder(folder: string): () => void {
 	const path = join(folder, LOCK_FILE);
 	// complete before it has the name that counts: nobody reads half of it
 	const own = `${path}.${process.pid}`;
-	writeFileSync(own, String(process.pid), { mode: 0o600 });
+	try {
+		writeFileSync(own, String(process.pid), { mode: 0o600 });
+	} catch (error) {
+		throw new Error(
+			`the data folder ${folder} cannot be written (${(error as Error).message}): run as its owner, or choose another with --data-dir`,
+		);
+	}
 	try {
 		for (;;) {
 			try {

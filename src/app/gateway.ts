@@ -140,7 +140,9 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 	const { token: tokenConfig, header, default: fallback } = config.classifier;
 	const reader: TokenReader =
 		tokenConfig.file === undefined ? stores.tokens : layeredTokens(stores.tokens, readTokenFile(tokenConfig.file));
-	const snapshot = new TokenSnapshotFile(join(dataDir, "tokens.snapshot"), systemClock.epochNow);
+	const snapshot = tokenConfig.enableSnapshotCache
+		? new TokenSnapshotFile(join(dataDir, "tokens.snapshot"), systemClock.epochNow)
+		: undefined;
 	const lookup = new TokenLookup(
 		{
 			cacheTtlMs: tokenConfig.cacheTtlMs,
@@ -154,7 +156,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		},
 		{
 			reader,
-			snapshot,
+			...(snapshot === undefined ? {} : { snapshot }),
 			hash: tokenHash,
 			clock: systemClock,
 			timers: systemTimers,
@@ -232,11 +234,15 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		);
 	}, POLICY_POLL_MS);
 	rulesTimer.unref();
-	const snapshotTimer = setInterval(() => {
-		void refreshSnapshot(reader, snapshot).catch((error: unknown) =>
+	const takeSnapshot = async () => {
+		if (snapshot === undefined) return;
+		await refreshSnapshot(reader, snapshot).catch((error: unknown) =>
 			log.error({ error: String(error) }, "token snapshot failed"),
 		);
-	}, tokenConfig.snapshotRefreshIntervalMs);
+	};
+	// at once, so that a store that fails within the hour leaves nobody unknown
+	void takeSnapshot();
+	const snapshotTimer = setInterval(() => void takeSnapshot(), tokenConfig.snapshotRefreshIntervalMs);
 	snapshotTimer.unref();
 
 	const eventLoop = monitorEventLoopDelay({ resolution: 20 });

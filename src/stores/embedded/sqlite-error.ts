@@ -20,7 +20,8 @@ const ADVICE: Readonly<Record<StoreErrorKind, string>> = {
 	full: "no space is left: free disk space, nothing was changed",
 	corrupt: "the file is damaged or no database: restore a backup with `tokligence db restore`",
 	newer_schema: "it was written by a newer version: use that version",
-	unavailable: "it cannot be opened or read: check that its folder exists and the disk is healthy",
+	unavailable:
+		"it cannot be opened or read: check that its folder exists, that this user may read and write there, and that the disk is healthy",
 };
 
 export function toStoreError(error: unknown, path: string): unknown {
