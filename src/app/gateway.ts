@@ -16,6 +16,7 @@ import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
 import { Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { RoutingRule } from "../core/model/policy.ts";
 import { Engine } from "../engine/engine.ts";
+import { RecentDecisions } from "../engine/recent-decisions.ts";
 import { TokenLookup } from "../engine/token-lookup.ts";
 import { AdminAccess } from "../http/admin/admin-access.ts";
 import { adminServer } from "../http/admin/admin-server.ts";
@@ -35,6 +36,7 @@ import { tokenHash } from "../stores/token-secret.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { obtainAdminToken, removeAdminUrl, writeAdminUrl } from "./admin-files.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
+import { DECISIONS_KEPT, DecisionRecorder } from "./decision-recorder.ts";
 import { drain } from "./drain.ts";
 import { listen, urlOf } from "./listen.ts";
 import { mayReadMetrics } from "./metrics-access.ts";
@@ -42,6 +44,7 @@ import { noticesOf } from "./notices.ts";
 import { pricesOf } from "./prices.ts";
 import { realClock } from "./real-clock.ts";
 import { logRecord } from "./request-log.ts";
+import { RunningScheduler } from "./running-scheduler.ts";
 import { systemClock, systemTimers } from "./system.ts";
 
 /** How often changes made by another process are looked for; one indexed read. */
@@ -109,12 +112,15 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
 		burstSeconds: config.capacity.burstSeconds,
+		queueTimeoutMs: (pool, queue) => engine.core.pools[pool]!.queues[queue]!.timeoutMs,
 	});
-	const engine = new Engine(
-		{ ...lifecycleParts.core, ruleDepths: depthsOf(lifecycle) },
-		realClock,
-		(kind, queue, reason, waitMs) => metrics.decision(kind, queue, reason, waitMs),
-	);
+	const decisions = new RecentDecisions(DECISIONS_KEPT);
+	const recorder = new DecisionRecorder(decisions, systemClock);
+	const engine = new Engine({ ...lifecycleParts.core, ruleDepths: depthsOf(lifecycle) }, realClock, (...decision) => {
+		const [kind, queue, reason, waitMs] = decision;
+		metrics.decision(kind, queue, reason, waitMs);
+		recorder.decided(...decision);
+	});
 	const metrics = new Metrics(engine.core);
 	const providers = new ProviderSet(
 		lifecycleParts.pools.map(({ provider }) => ({
@@ -207,6 +213,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 				...(record.code === undefined ? {} : { code: record.code }),
 				...(record.ttftMs === undefined ? {} : { ttftMs: record.ttftMs }),
 			});
+			recorder.ended(record);
 			logRecord(log, record);
 		},
 		onBug: (error, requestId) =>
@@ -216,6 +223,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		draining: false,
 		retryBudget: 10,
 	};
+	recorder.watch(plane);
 
 	const reloadRules = async () => {
 		lifecycle.replaceRules(await stores.rules.all(), systemClock.now());
@@ -276,6 +284,14 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 			await journal.flushed();
 			await ledgerWriter.drain();
 		},
+		scheduler: new RunningScheduler({
+			plane,
+			decisions,
+			clock: systemClock,
+			timers: systemTimers,
+			flowPath: config.requestScheduler.flowPath,
+			modeOf: (pool) => (config.requestScheduler.enabled ? lifecycleParts.pools[pool]!.mode : "off"),
+		}),
 		onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),
 	});
 	admin.get("/healthz", () => ({ status: "ok" }));
@@ -311,6 +327,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		await ledgerWriter.stop();
 		await journal.close();
 		removeAdminUrl(dataDir);
+		decisions.close();
 		adminHttp.closeAllConnections();
 		await admin.close();
 		await stores.close();

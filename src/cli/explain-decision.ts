@@ -6,10 +6,11 @@ import { type CompiledConfig, compile } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
+import { whyMissed } from "../core/classify/rule-misses.ts";
 import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
 import { type Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { Refusal } from "../core/model/error-code.ts";
-import type { Match, RoutingRule } from "../core/model/policy.ts";
+import type { RoutingRule } from "../core/model/policy.ts";
 import type { RequestFacts } from "../core/model/request-facts.ts";
 import type { RequestHints, RoutingMetadata } from "../core/model/routing.ts";
 import { costOf } from "../core/model/units.ts";
@@ -115,24 +116,4 @@ function lifecycleOf(config: GatewayConfig, { allocator, levelNames, pools }: Co
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
 		burstSeconds: config.capacity.burstSeconds,
 	});
-}
-
-/** The first field that does not fit. */
-function whyMissed(rule: RoutingRule, metadata: RoutingMetadata, model: string): string {
-	const fields: readonly (readonly [string, Match | undefined, string | undefined])[] = [
-		["tier", rule.matchTier, metadata.tier],
-		["environment", rule.matchEnvironment, metadata.environment],
-		["account type", rule.matchAccountType, metadata.accountType],
-		["account tier", rule.matchAccountTier, metadata.accountTier],
-		["workload", rule.matchWorkload, metadata.workload],
-		["model", rule.matchModel, model],
-		["tag", rule.matchTag, metadata.tag],
-	];
-	for (const [name, match, value] of fields) {
-		if (match === undefined) continue;
-		const wanted = typeof match === "string" ? [match] : match;
-		if (value === undefined || !wanted.includes(value))
-			return `needs ${name} ${wanted.join(" or ")}, has ${value ?? "none"}`;
-	}
-	return "a better rule matched";
 }

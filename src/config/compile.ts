@@ -21,6 +21,8 @@ export interface CompiledPool {
 	/** Patterns of the models it serves. */
 	readonly models: readonly string[];
 	readonly maxContextLength: number;
+	/** Where its limits come from. */
+	readonly mode: CapacityConfig["mode"];
 }
 
 export interface CompiledConfig {
@@ -113,10 +115,22 @@ function orderedPools(config: GatewayConfig): readonly CompiledPool[] {
 	for (const provider of config.providers.toSorted((a, b) => rank(a) - rank(b))) {
 		for (const family of provider.families) {
 			const name = `${provider.name}/${family.name}`;
-			pools.push({ name, provider, models: family.models, maxContextLength: contextOf(family.capacity) });
+			pools.push({
+				name,
+				provider,
+				models: family.models,
+				maxContextLength: contextOf(family.capacity),
+				mode: family.capacity.mode,
+			});
 		}
 		const { name, models } = provider;
-		pools.push({ name, provider, models, maxContextLength: contextOf(provider.capacity) });
+		pools.push({
+			name,
+			provider,
+			models,
+			maxContextLength: contextOf(provider.capacity),
+			mode: provider.capacity.mode,
+		});
 	}
 	return pools;
 }

@@ -12,6 +12,8 @@ import type { SubmitRequest } from "../core/schedule/submit-request.ts";
 
 /** What happens to one request. Calls may come from within `submit`. */
 export interface RequestListener {
+	/** For records of what was decided. */
+	readonly requestId?: string;
 	/** Send it to this endpoint now. */
 	dispatched(pool: number, endpoint: number, payer: number, waitMs: Millis): void;
 	/** It will not run; the ticket is over. */
@@ -34,6 +36,9 @@ export type DecisionObserver = (
 	reason: Reason,
 	waitMs: Millis,
 	payer: number,
+	pool: number,
+	endpoint: number,
+	listener: RequestListener | undefined,
 ) => void;
 
 export class Engine {
@@ -114,7 +119,7 @@ export class Engine {
 				const { kind, ticket, pool, queue, payer, endpoint, reason, waitMs } = decision;
 				const listener = this.#listeners.get(ticket);
 				if (kind === "shed" || kind === "evict") this.#listeners.delete(ticket);
-				this.#observe(kind, queue, reason, waitMs, payer);
+				this.#observe(kind, queue, reason, waitMs, payer, pool, endpoint, listener);
 				if (listener === undefined) continue;
 				if (kind === "dispatch") listener.dispatched(pool, endpoint, payer, waitMs);
 				else if (kind === "shed" || kind === "evict") listener.ended(reason, waitMs);

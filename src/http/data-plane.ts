@@ -11,7 +11,7 @@ import {
 	type Server,
 	type ServerResponse,
 } from "node:http";
-import type { Lifecycle } from "../core/lifecycle/lifecycle.ts";
+import type { Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { Refusal } from "../core/model/error-code.ts";
 import type { QueueSettings } from "../core/model/policy.ts";
 import type { Millis, NanoDollars } from "../core/model/units.ts";
@@ -50,6 +50,10 @@ export interface ExchangeRecord {
 	readonly usage?: Usage;
 	readonly accountId?: string;
 	readonly model?: string;
+	/** Of a request that was admitted. */
+	readonly arrival?: Arrival;
+	/** Where it ran last; 0 when it never did. */
+	readonly pool?: number;
 }
 
 export interface DataPlane {

@@ -13,7 +13,7 @@ import { performance } from "node:perf_hooks";
 import type { Arrival } from "../core/lifecycle/lifecycle.ts";
 import type { ErrorCode, Refusal } from "../core/model/error-code.ts";
 import type { RoutingMetadata } from "../core/model/routing.ts";
-import type { Millis } from "../core/model/units.ts";
+import type { EpochMillis, Millis } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import type { Reason, Ticket } from "../core/schedule/decision.ts";
 import type { RequestListener } from "../engine/engine.ts";
@@ -71,6 +71,18 @@ export interface ExchangeIdentity {
 	readonly requestId: string;
 }
 
+export interface ExchangeStatus {
+	readonly arrival: Arrival;
+	/** Else it runs, or is about to. */
+	readonly waiting: boolean;
+	readonly pool: number;
+	readonly startedAt: EpochMillis;
+	/** So far, or until it was dispatched. */
+	readonly waitMs: Millis;
+	/** Tokens seen of a stream. */
+	readonly producedTokens: number;
+}
+
 export class Exchange implements RequestListener, UpstreamListener {
 	readonly requestId: string;
 	readonly #plane: DataPlane;
@@ -126,6 +138,22 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	get arrival(): Arrival | undefined {
 		return this.#arrival;
+	}
+
+	/** What operators see of it; undefined before it was admitted and after its end. */
+	get status(): ExchangeStatus | undefined {
+		const arrival = this.#arrival;
+		if (arrival === undefined || this.#ticket < 0 || this.#state === "reading" || this.#state === "over")
+			return undefined;
+		const waiting = this.#state === "waiting";
+		return {
+			arrival,
+			waiting,
+			pool: waiting ? (arrival.submit.pools[0] ?? 0) : this.#pool,
+			startedAt: this.#startedEpoch,
+			waitMs: waiting ? this.ageMs : this.#waitMs,
+			producedTokens: this.#tokensSeen,
+		};
 	}
 
 	get ageMs(): Millis {
@@ -633,6 +661,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 		const arrival = this.#arrival;
 		const ticket = this.#ticket;
 		this.#ticket = -1;
+		// Ended while it waited, and not by the scheduler, which would have said how long.
+		if (before === "waiting" && ticket >= 0) this.#waitMs = this.ageMs;
 		if (arrival !== undefined) {
 			this.#releaseToken();
 			if (ticket >= 0) {
@@ -663,7 +693,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 			...(errorCode === undefined ? {} : { code: errorCode }),
 			...(ticket >= 0 ? { usage } : {}),
 			...(this.#metadata === undefined ? {} : { accountId: this.#metadata.accountId }),
-			...(arrival === undefined ? {} : { model: arrival.model }),
+			...(arrival === undefined ? {} : { model: arrival.model, arrival, pool: this.#pool }),
 		});
 	}
 

@@ -17,7 +17,17 @@ class RecordingScheduler implements SchedulerAdmin {
 			allocator: "priority" as const,
 			scheduler: "hybrid",
 			queues: [this.#queue(0, "critical"), this.#queue(1, "high")],
-			capacity: { currentTps: 50, utilizationPct: 25, activeRequests: 2, mode: "static" },
+			capacity: {
+				currentTps: 50,
+				utilizationPct: 25,
+				activeRequests: 2,
+				mode: "static",
+				endpoints: 1,
+				endpointsUp: 1,
+				maxConcurrent: 8,
+				inFlightTokens: 90,
+				maxInflightTokens: Number.POSITIVE_INFINITY,
+			},
 			preemptionsTotal: 0,
 		};
 	}
@@ -38,6 +48,10 @@ class RecordingScheduler implements SchedulerAdmin {
 			maxDepth: Number.POSITIVE_INFINITY,
 			timeoutMs: 30_000,
 			weight: 8,
+			waitingTokens: 30,
+			inFlightTokens: 20,
+			limitTps: 100,
+			limitRps: Number.POSITIVE_INFINITY,
 		};
 	}
 
@@ -79,6 +93,14 @@ class RecordingScheduler implements SchedulerAdmin {
 		return { outcome: "wait", queue: "P1", pool: "default", steps: [{ step: "rule", result: "Internal Staging" }] };
 	}
 
+	readonly latestDecision = 0;
+
+	decisionsAfter() {
+		return [];
+	}
+
+	async nextDecision() {}
+
 	decision(requestId: string) {
 		return requestId === "r1" ? { requestId, decidedAt: NOW, waitMs: 2 } : undefined;
 	}
@@ -103,6 +125,10 @@ test("status in the documented shape; infinity is null", async () => {
 		max_depth: null,
 		timeout_sec: 30,
 		weight: 8,
+		waiting_tokens: 30,
+		in_flight_tokens: 20,
+		limit_tps: 100,
+		limit_rps: null,
 	});
 	expect(body.capacity).toEqual({
 		current_tps: 50,
@@ -110,6 +136,11 @@ test("status in the documented shape; infinity is null", async () => {
 		utilization_pct: 25,
 		active_requests: 2,
 		mode: "static",
+		endpoints: 1,
+		endpoints_up: 1,
+		max_concurrent: 8,
+		in_flight_tokens: 90,
+		max_inflight_tokens: null,
 	});
 	expect((await call("GET", "/scheduler/status?pool=large")).body.pool).toBe("large");
 	const unknown = await call("GET", "/scheduler/status?pool=huge");

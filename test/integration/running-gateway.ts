@@ -9,6 +9,8 @@ import { type MockLlm, type MockLlmOptions, startMockLlm } from "../../src/load/
 export interface TestBed {
 	readonly gateway: RunningGateway;
 	readonly mock: MockLlm;
+	/** Data folder of the gateway. */
+	readonly folder: string;
 	close(): Promise<void>;
 }
 
@@ -23,6 +25,7 @@ export async function openTestBed(ini: string = OPEN, mockOptions: MockLlmOption
 	return {
 		gateway,
 		mock,
+		folder,
 		close: async () => {
 			await gateway.close();
 			// A test may have closed it already.

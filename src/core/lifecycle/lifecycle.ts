@@ -6,7 +6,7 @@
 import type { Allocator } from "../allocate/allocator.ts";
 import { RateLimit } from "../capacity/rate-limit.ts";
 import type { Estimator } from "../classify/estimator.ts";
-import { applyHints, CRITICAL_LIMIT, CRITICAL_WINDOW_MS } from "../classify/hints.ts";
+import { applyHints, CRITICAL_LIMIT, CRITICAL_WINDOW_MS, type HintContext } from "../classify/hints.ts";
 import { type CompiledRule, RuleMatcher } from "../classify/rule-matcher.ts";
 import { SlidingCounter } from "../classify/sliding-counter.ts";
 import type { Refusal } from "../model/error-code.ts";
@@ -36,7 +36,14 @@ export interface LifecycleSettings {
 	readonly flowPath: readonly FlowStep[];
 	readonly estimator: Estimator;
 	readonly burstSeconds: number;
+	/** Longest wait in a queue of a pool, where somebody may change it while the process runs; else what the allocator says. */
+	readonly queueTimeoutMs?: (pool: number, queue: number) => Millis;
 }
+
+/** What may change while requests wait and run: the next request finds it so. Flow paths and the estimator stay. */
+export type LifecycleChange = Partial<
+	Pick<LifecycleSettings, "allocator" | "levelNames" | "pools" | "aliases" | "burstSeconds">
+>;
 
 /** One request on its way; kept until it is settled. */
 export interface Arrival {
@@ -64,7 +71,7 @@ export interface ArrivalContext {
 }
 
 export class Lifecycle {
-	readonly #settings: LifecycleSettings;
+	#settings: LifecycleSettings;
 	#matcher: RuleMatcher;
 	readonly #paths: FlowPaths;
 	readonly #criticalUses = new SlidingCounter(CRITICAL_LIMIT, CRITICAL_WINDOW_MS);
@@ -86,10 +93,37 @@ export class Lifecycle {
 		return this.#matcher.rules;
 	}
 
-	/** New rules are in force for the next request. */
+	/** New rules are in force for the next request; a rule that stays keeps what its limits have counted. */
 	replaceRules(rules: readonly RoutingRule[], now: Millis): void {
+		const before = this.rules;
+		const limits = before.map(({ index }) => [this.#requestLimits[index], this.#tokenLimits[index]] as const);
 		this.#matcher = new RuleMatcher(rules);
 		this.#makeLimits(now);
+		const known = new Map(before.map(({ rule, index }) => [rule.id, { rule, limits: limits[index]! }]));
+		for (const { rule, index } of this.rules) {
+			const same = known.get(rule.id);
+			if (same === undefined) continue;
+			if (same.rule.maxRps === rule.maxRps) this.#requestLimits[index] = same.limits[0];
+			if (same.rule.maxTps === rule.maxTps) this.#tokenLimits[index] = same.limits[1];
+		}
+	}
+
+	/** In force for the next request; limits of rules begin anew only when their burst changes. */
+	reconfigure(change: LifecycleChange, now: Millis): void {
+		const before = this.#settings.burstSeconds;
+		this.#settings = { ...this.#settings, ...change };
+		this.#poolsOf.clear();
+		if (this.#settings.burstSeconds !== before) this.#makeLimits(now);
+	}
+
+	/** What `admit` would answer now; takes nothing from any limit. */
+	foresee(metadata: RoutingMetadata, facts: RequestFacts, context: ArrivalContext, now: Millis): Admitted {
+		const answer = this.#admit(metadata, facts, context, now, GRANTING);
+		if (answer.kind === "admitted") {
+			this.#requestLimits[answer.arrival.rule.index]?.giveBack(1, now);
+			this.withdrawn(answer.arrival, now);
+		}
+		return answer;
 	}
 
 	/** Pools that serve a model, in order; empty when none does. */
@@ -107,6 +141,16 @@ export class Lifecycle {
 
 	/** Checks, routes and estimates a request; what it answers is ready for the core. Takes from rate limits only when admitted. */
 	admit(metadata: RoutingMetadata, facts: RequestFacts, context: ArrivalContext, now: Millis): Admitted {
+		return this.#admit(metadata, facts, context, now, this.#criticalUses);
+	}
+
+	#admit(
+		metadata: RoutingMetadata,
+		facts: RequestFacts,
+		context: ArrivalContext,
+		now: Millis,
+		criticalUses: HintContext["criticalUses"],
+	): Admitted {
 		const { aliases, allocator, levelNames, estimator } = this.#settings;
 		const model = aliases.get(facts.model) ?? facts.model;
 		const { token } = metadata;
@@ -136,7 +180,7 @@ export class Lifecycle {
 				1000,
 			);
 		}
-		const hintContext = { matcher: this.#matcher, allocator, levelNames, criticalUses: this.#criticalUses };
+		const hintContext = { matcher: this.#matcher, allocator, levelNames, criticalUses };
 		const routed = applyHints(hintContext, metadata, model, context.hints, now);
 		if (routed.kind === "refused") return routed;
 		const { rule, allocation } = routed;
@@ -154,7 +198,6 @@ export class Lifecycle {
 		const estimate = estimator.estimate(facts, model, flowKey, left);
 		const limited = this.#limit(rule, estimate.promptTokens + estimate.completionTokens, now);
 		if (limited !== undefined) return limited;
-		const queue = allocator.queues[allocation.queue]!;
 		const submit = submitRequest({
 			pools,
 			queue: allocation.queue,
@@ -164,7 +207,10 @@ export class Lifecycle {
 			cachedTokens: estimate.cachedTokens,
 			sequences: facts.sequences,
 			weight: token?.weightOverride ?? rule.rule.assignWeight ?? 1,
-			timeoutMs: rule.rule.queueTimeoutMs ?? queue.timeoutMs,
+			timeoutMs:
+				rule.rule.queueTimeoutMs ??
+				this.#settings.queueTimeoutMs?.(pools[0]!, allocation.queue) ??
+				allocator.queues[allocation.queue]!.timeoutMs,
 			startWithinMs: context.startWithinMs,
 			mayUpgrade: allocation.mode === "atleast",
 			rule: rule.index,
@@ -223,6 +269,9 @@ export class Lifecycle {
 		this.#tokenLimits = this.rules.map(({ rule }) => make(rule.maxTps, 0));
 	}
 }
+
+/** Of a dry run: no use of `critical` is counted. */
+const GRANTING: HintContext["criticalUses"] = { take: () => 0 };
 
 function refused(code: Refusal["code"], message: string, param?: string, retryAfterMs?: Millis): Admitted {
 	return {

@@ -180,6 +180,31 @@ export class Pool implements QueueView {
 		return this.hasRate(queue);
 	}
 
+	/** Whether a request in its turn could start at `now`: `none`, or what it would wait for. */
+	lackFor(queue: number, sequences: number, prompt: Tokens, tokens: Tokens, now: Millis): Reason {
+		if (!this.isUp) return "unavailable";
+		const { tokenRate, requestRate } = this.queues[queue]!;
+		for (const rate of [this.#tokenRate, this.#requestRate, tokenRate, requestRate]) {
+			if (rate?.isReady(now) === false) return "rate";
+		}
+		let fits = false;
+		for (const endpoint of this.endpoints) {
+			if (!endpoint.up) continue;
+			if (this.#privileged[queue] === 1) {
+				if (endpoint.fitsPrivileged(sequences, tokens)) return "none";
+			} else if (endpoint.fitsOrdinary(sequences, tokens)) {
+				if (endpoint.windowOpen(prompt, this.window.tokens)) return "none";
+				fits = true;
+			}
+		}
+		return fits ? "window" : "space";
+	}
+
+	/** Whether a queue may use the headroom. */
+	isPrivileged(queue: number): boolean {
+		return this.#privileged[queue] === 1;
+	}
+
 	/** Roughly when a request of `tokens` joining `queue` now would start, from now: what waits before it over recent throughput. */
 	estimatedStartMs(queue: number, tokens: Tokens, now: Millis): Millis {
 		let before = 0;

@@ -20,6 +20,7 @@ import type { CapacitySettings, CoreSettings } from "./core-settings.ts";
 import type { Decision, Reason, Ticket } from "./decision.ts";
 import { DecisionLog } from "./decision-log.ts";
 import { FlowTree } from "./flow-tree.ts";
+import { type Outlook, outlook } from "./outlook.ts";
 import { Pool, type QueueState } from "./pool.ts";
 import {
 	ABORTING,
@@ -330,6 +331,11 @@ export class SchedulingCore {
 	/** A rough time until a request of `tokens` joining now would start: what waits before it over the pool's recent rate. */
 	estimatedStartMs(pool: number, queue: number, tokens: Tokens): Millis {
 		return this.pools[pool]!.estimatedStartMs(queue, tokens, this.#now);
+	}
+
+	/** What would become of a request submitted now; nothing is changed. */
+	outlook(request: SubmitRequest, now: Millis): Outlook {
+		return outlook(this.#poolFor(request), request, now);
 	}
 
 	// --- inside

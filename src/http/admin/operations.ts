@@ -2,7 +2,10 @@
 import { accountOperations } from "./accounts.ts";
 import { auditOperations } from "./audit.ts";
 import { configOperations } from "./config.ts";
+import { decisionOperations } from "./decisions.ts";
+import { explainOperations } from "./explain.ts";
 import type { Operation } from "./operation.ts";
+import { requestOperations } from "./requests.ts";
 import { ruleOperations } from "./rules.ts";
 import { schedulerOperations } from "./scheduler.ts";
 import { tokenOperations } from "./tokens.ts";
@@ -15,5 +18,8 @@ export const adminOperations: readonly Operation[] = [
 	...usageOperations,
 	...auditOperations,
 	...schedulerOperations,
+	...requestOperations,
+	...decisionOperations,
+	...explainOperations,
 	...configOperations,
 ];

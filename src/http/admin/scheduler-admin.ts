@@ -6,6 +6,7 @@
 import type { RequestHints, RoutingMetadata } from "../../core/model/routing.ts";
 import type { EpochMillis, Millis, Tokens } from "../../core/model/units.ts";
 import type { QueueChange } from "../../core/schedule/scheduling-core.ts";
+import type { DecisionEvent } from "../../engine/recent-decisions.ts";
 
 export interface QueueStatus {
 	/** Index of the level or bucket. */
@@ -25,7 +26,15 @@ export interface QueueStatus {
 	readonly maxDepth: number;
 	readonly timeoutMs: Millis;
 	readonly weight: number;
+	/** Estimated tokens of what waits. */
+	readonly waitingTokens: Tokens;
+	readonly inFlightTokens: Tokens;
+	/** Ceilings; `Infinity` for none. */
+	readonly limitTps: number;
+	readonly limitRps: number;
 }
+
+export type QueueChangeRequest = QueueChange & { readonly reservedTps?: number };
 
 export interface SchedulerStatus {
 	readonly pool: string;
@@ -40,6 +49,12 @@ export interface SchedulerStatus {
 		readonly utilizationPct: number;
 		readonly activeRequests: number;
 		readonly mode: string;
+		readonly endpoints: number;
+		readonly endpointsUp: number;
+		/** Of the endpoints that are up; `Infinity` for no limit. */
+		readonly maxConcurrent: number;
+		readonly inFlightTokens: Tokens;
+		readonly maxInflightTokens: Tokens;
 	};
 	readonly preemptionsTotal: number;
 }
@@ -92,7 +107,7 @@ export interface SchedulerAdmin {
 	readonly pools: readonly string[];
 	status(pool: string): SchedulerStatus | undefined;
 	/** `reservedTps` is refused by schedulers that assure nothing: the answer is a sentence then. */
-	changeQueue(pool: string, queue: number, change: QueueChange & { readonly reservedTps?: number }): string | undefined;
+	changeQueue(pool: string, queue: number, change: QueueChangeRequest): string | undefined;
 	pause(pool: string, queue: number): void;
 	resume(pool: string, queue: number): void;
 	/** Evicts what waits; answers how many. */
@@ -104,4 +119,10 @@ export interface SchedulerAdmin {
 	explain(question: ExplainQuestion): Explanation;
 	/** Bounded memory: recent ones only. */
 	decision(requestId: string): DecisionRecord | undefined;
+	/** Recent decisions and ends with a higher sequence, oldest first. */
+	decisionsAfter(sequence: number): Iterable<DecisionEvent>;
+	/** Sequence of the newest; 0 when there was none yet. */
+	readonly latestDecision: number;
+	/** Resolves when there is a newer one, or after a time. */
+	nextDecision(timeoutMs: Millis): Promise<void>;
 }

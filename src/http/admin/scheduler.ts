@@ -1,14 +1,13 @@
 /** Queues, requests and decisions of a running gateway. Changes are audited; they last until the next start. */
 import { z } from "zod";
-import type { RoutingMetadata } from "../../core/model/routing.ts";
 import { MILLIS_PER_SECOND } from "../../core/model/units.ts";
 import type { AdminContext } from "./admin-context.ts";
 import { type AdminRefusal, refuse } from "./admin-error.ts";
-import { id, message, name, positive, shownTime, word } from "./fields.ts";
-import { type Answer, answer, listAnswer, type Operation, operation } from "./operation.ts";
-import type { QueueStatus, RequestStatus, SchedulerAdmin, SchedulerStatus } from "./scheduler-admin.ts";
+import { name, positive } from "./fields.ts";
+import { type Answer, answer, type Operation, operation } from "./operation.ts";
+import type { QueueStatus, SchedulerAdmin, SchedulerStatus } from "./scheduler-admin.ts";
 import { isRefusal } from "./validation.ts";
-import { given, instant, snakeData } from "./wire.ts";
+import { given } from "./wire.ts";
 
 const poolQuery = z.strictObject({ pool: name.optional() });
 const queueParams = z.object({ level: z.string().max(64).describe("0, P0, B0, or the queue's name") });
@@ -29,6 +28,10 @@ const shownQueue = z.object({
 	max_depth: z.number().nullable(),
 	timeout_sec: z.number().nullable(),
 	weight: z.number(),
+	waiting_tokens: z.number(),
+	in_flight_tokens: z.number(),
+	limit_tps: z.number().nullable(),
+	limit_rps: z.number().nullable(),
 });
 
 const shownStatus = z.object({
@@ -43,25 +46,13 @@ const shownStatus = z.object({
 		utilization_pct: z.number(),
 		active_requests: z.number(),
 		mode: z.string(),
+		endpoints: z.number(),
+		endpoints_up: z.number(),
+		max_concurrent: z.number().nullable(),
+		in_flight_tokens: z.number(),
+		max_inflight_tokens: z.number().nullable(),
 	}),
 	preemptions_total: z.number(),
-});
-
-const shownRequest = z.object({
-	request_id: z.string(),
-	state: z.enum(["waiting", "running"]),
-	pool: z.string(),
-	queue: z.string(),
-	account_id: z.string(),
-	token_id: z.string().nullable(),
-	tier: z.string(),
-	environment: z.string().nullable(),
-	model: z.string(),
-	stream: z.boolean(),
-	arrived_at: shownTime,
-	wait_ms: z.number(),
-	estimated_tokens: z.number(),
-	produced_tokens: z.number().nullable(),
 });
 
 function showQueue(queue: QueueStatus, allocator: SchedulerStatus["allocator"]): z.infer<typeof shownQueue> {
@@ -80,6 +71,10 @@ function showQueue(queue: QueueStatus, allocator: SchedulerStatus["allocator"]):
 		max_depth: finite(queue.maxDepth),
 		timeout_sec: finite(queue.timeoutMs / MILLIS_PER_SECOND),
 		weight: queue.weight,
+		waiting_tokens: queue.waitingTokens,
+		in_flight_tokens: queue.inFlightTokens,
+		limit_tps: finite(queue.limitTps),
+		limit_rps: finite(queue.limitRps),
 	};
 }
 
@@ -97,27 +92,13 @@ function showStatus(status: SchedulerStatus, scheduler: SchedulerAdmin): z.infer
 			utilization_pct: capacity.utilizationPct,
 			active_requests: capacity.activeRequests,
 			mode: capacity.mode,
+			endpoints: capacity.endpoints,
+			endpoints_up: capacity.endpointsUp,
+			max_concurrent: finite(capacity.maxConcurrent),
+			in_flight_tokens: capacity.inFlightTokens,
+			max_inflight_tokens: finite(capacity.maxInflightTokens),
 		},
 		preemptions_total: status.preemptionsTotal,
-	};
-}
-
-function showRequest(request: RequestStatus): z.infer<typeof shownRequest> {
-	return {
-		request_id: request.requestId,
-		state: request.state,
-		pool: request.pool,
-		queue: request.queue,
-		account_id: request.accountId,
-		token_id: request.tokenId ?? null,
-		tier: request.tier,
-		environment: request.environment ?? null,
-		model: request.model,
-		stream: request.stream,
-		arrived_at: instant(request.arrivedAt),
-		wait_ms: request.waitMs,
-		estimated_tokens: request.estimatedTokens,
-		produced_tokens: request.producedTokens ?? null,
 	};
 }
 
@@ -126,13 +107,13 @@ function finite(value: number): number | null {
 	return Number.isFinite(value) ? value : null;
 }
 
-function running(context: AdminContext): SchedulerAdmin | AdminRefusal {
+export function running(context: AdminContext): SchedulerAdmin | AdminRefusal {
 	return (
 		context.scheduler ?? refuse("not_available", "no gateway runs here, so nothing is scheduled: `tokligence start`")
 	);
 }
 
-function statusOf(scheduler: SchedulerAdmin, pool: string | undefined): SchedulerStatus | AdminRefusal {
+export function statusOf(scheduler: SchedulerAdmin, pool: string | undefined): SchedulerStatus | AdminRefusal {
 	const wanted = pool ?? scheduler.pools[0]!;
 	return (
 		scheduler.status(wanted) ??
@@ -188,13 +169,18 @@ async function changeQueue(
 	return answer({ ...shown, ...extra });
 }
 
-const queuePatch = z.strictObject({
-	max_depth: z.number().int().min(0).optional(),
-	timeout_sec: positive.optional(),
-	weight: positive.optional(),
-	reserved_tps: z.number().min(0).optional(),
-	limit_tps: positive.optional(),
-});
+const queuePatch = z
+	.strictObject({
+		max_depth: z.number().int().min(0).optional(),
+		timeout_sec: positive.optional().describe("for requests that come from now on"),
+		weight: positive.optional(),
+		reserved_tps: z.number().min(0).optional(),
+		limit_tps: positive.nullish().describe("null takes the ceiling away"),
+		limit_rps: positive.nullish().describe("null takes the ceiling away"),
+	})
+	.refine((patch) => Object.keys(patch).length > 0, {
+		error: "name what to change: max_depth, timeout_sec, weight, limit_tps, limit_rps",
+	});
 
 const queueOperations = [
 	operation(
@@ -224,7 +210,7 @@ const queueOperations = [
 		},
 		(context, input) =>
 			changeQueue(context, input, "queue.update", (scheduler, pool, queue) => {
-				const { max_depth, timeout_sec, weight, reserved_tps, limit_tps } = input.body;
+				const { max_depth, timeout_sec, weight, reserved_tps, limit_tps, limit_rps } = input.body;
 				const refusal = scheduler.changeQueue(
 					pool,
 					queue.index,
@@ -233,7 +219,8 @@ const queueOperations = [
 						timeoutMs: timeout_sec === undefined ? undefined : timeout_sec * MILLIS_PER_SECOND,
 						weight,
 						reservedTps: reserved_tps,
-						limitTps: limit_tps,
+						limitTps: limit_tps === null ? Number.POSITIVE_INFINITY : limit_tps,
+						limitRps: limit_rps === null ? Number.POSITIVE_INFINITY : limit_rps,
 					}),
 				);
 				return refusal === undefined ? {} : refuse("invalid_request", refusal);
@@ -272,160 +259,4 @@ const queueOperations = [
 	),
 ];
 
-const requestOperations = [
-	operation(
-		{
-			method: "GET",
-			path: "/requests",
-			summary: "Requests that wait or run, oldest first (at most 1,000)",
-			query: z.strictObject({
-				state: z.enum(["waiting", "running"]).optional(),
-				account_id: id.optional(),
-				limit: z.coerce.number().int().min(1).max(1000).optional(),
-			}),
-			answer: listAnswer("requests", shownRequest),
-		},
-		(context, { query }) => {
-			const scheduler = running(context);
-			if (isRefusal(scheduler)) return scheduler;
-			const requests = scheduler
-				.requests()
-				.filter((request) => query.state === undefined || request.state === query.state)
-				.filter((request) => query.account_id === undefined || request.accountId === query.account_id)
-				.slice(0, query.limit ?? 1000);
-			return answer({ requests: requests.map(showRequest), count: requests.length, next_cursor: null });
-		},
-	),
-	operation(
-		{
-			method: "DELETE",
-			path: "/requests/{request_id}",
-			summary: "Cancel a request that waits or runs",
-			params: z.object({ request_id: id }),
-			answer: z.object({ request_id: z.string(), message }),
-		},
-		async (context, { params, actor }) => {
-			const scheduler = running(context);
-			if (isRefusal(scheduler)) return scheduler;
-			const { request_id } = params;
-			if (!scheduler.cancel(request_id)) {
-				return refuse("not_found", `request "${request_id}" neither waits nor runs`);
-			}
-			await context.stores.audit.record({ actor, action: "request.cancel", subject: request_id });
-			return answer({ request_id, message: "The request was cancelled." });
-		},
-	),
-	operation(
-		{
-			method: "GET",
-			path: "/decisions/{request_id}",
-			summary: "What was decided for a recent request, and why",
-			params: z.object({ request_id: id }),
-			answer: z.looseObject({ request_id: z.string() }),
-		},
-		(context, { params }) => {
-			const scheduler = running(context);
-			if (isRefusal(scheduler)) return scheduler;
-			const record = scheduler.decision(params.request_id);
-			if (record === undefined) {
-				return refuse("not_found", `no decision of request "${params.request_id}" is remembered: recent ones only`);
-			}
-			return answer(snakeData(record));
-		},
-	),
-];
-
-const described = z.strictObject({
-	token_id: id.nullish().describe("as if it came with this token"),
-	tier: word.nullish(),
-	environment: word.nullish(),
-	workload: word.nullish(),
-	account_id: id.nullish(),
-	organisation: name.nullish(),
-	account_type: z.enum(["internal", "external"]).nullish(),
-	account_tier: word.nullish(),
-	tag: word.nullish(),
-	model: name,
-	prompt_tokens: z.number().int().min(0).nullish(),
-	max_tokens: z.number().int().min(1).nullish(),
-	stream: z.boolean().nullish(),
-	x_priority: z.string().max(64).nullish(),
-	x_request_class: z.string().max(64).nullish(),
-});
-
-const explain = operation(
-	{
-		method: "POST",
-		path: "/explain",
-		summary: "What would happen to this request now, step by step; nothing is sent",
-		body: described,
-		answer: z.object({
-			outcome: z.string(),
-			queue: z.string().nullable(),
-			pool: z.string().nullable(),
-			steps: z.array(z.object({ step: z.string(), result: z.string() })),
-		}),
-	},
-	async (context, { body }) => {
-		const scheduler = running(context);
-		if (isRefusal(scheduler)) return scheduler;
-		const metadata = await describedMetadata(context, body);
-		if (isRefusal(metadata)) return metadata;
-		const explanation = scheduler.explain({
-			metadata,
-			hints: given({ priority: body.x_priority, requestClass: body.x_request_class }),
-			model: body.model,
-			promptTokens: body.prompt_tokens ?? 0,
-			...given({ maxTokens: body.max_tokens }),
-			stream: body.stream ?? false,
-		});
-		const { outcome, queue, pool, steps } = explanation;
-		return answer({ outcome, queue: queue ?? null, pool: pool ?? null, steps });
-	},
-);
-
-async function describedMetadata(
-	context: AdminContext,
-	body: z.infer<typeof described>,
-): Promise<RoutingMetadata | AdminRefusal> {
-	const said = given({
-		environment: body.environment,
-		workload: body.workload,
-		organisation: body.organisation,
-		accountType: body.account_type,
-		accountTier: body.account_tier,
-		tag: body.tag,
-	});
-	if (typeof body.token_id !== "string") {
-		return { tier: body.tier ?? "default", accountId: body.account_id ?? "default", routedBy: "token", ...said };
-	}
-	const token = await context.stores.tokens.get(body.token_id);
-	if (token === undefined) return refuse("not_found", `token "${body.token_id}" does not exist`, "token_id");
-	const account = await context.stores.accounts.get(token.accountId);
-	return {
-		tier: body.tier ?? token.priorityTier,
-		accountId: token.accountId,
-		tokenId: token.id,
-		routedBy: "token",
-		...given({
-			environment: token.environment,
-			workload: token.workloadTag,
-			tag: token.workloadTag,
-			organisation: account?.organisation,
-			accountType: account?.accountType,
-			accountTier: account?.accountTier,
-			teamId: account?.team,
-		}),
-		...said,
-		token: given({
-			priorityOverride: token.priorityOverride,
-			weightOverride: token.weightOverride,
-			maxPriority: token.maxPriority,
-			mayUseCritical: token.mayUseCritical,
-			allowedModels: token.allowedModels,
-			maxParallelRequests: token.maxParallelRequests,
-		}),
-	};
-}
-
-export const schedulerOperations: readonly Operation[] = [...queueOperations, ...requestOperations, explain];
+export const schedulerOperations: readonly Operation[] = queueOperations;

@@ -1,0 +1,162 @@
+/**
+ * What would become of a described request now, through the life cycle and the scheduler that serve real ones; nothing is taken and nothing is sent.
+ * The steps stand in the order in which they are taken.
+ */
+import { whyMissed } from "../core/classify/rule-misses.ts";
+import type { Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
+import type { RequestFacts } from "../core/model/request-facts.ts";
+import type { RequestHints, RoutingMetadata } from "../core/model/routing.ts";
+import { costOf, MILLIS_PER_SECOND, type Millis } from "../core/model/units.ts";
+import type { Outlook } from "../core/schedule/outlook.ts";
+import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
+import type { ExplainQuestion, Explanation } from "../http/admin/scheduler-admin.ts";
+
+export interface ExplainParts {
+	readonly lifecycle: Lifecycle;
+	readonly core: SchedulingCore;
+	readonly flowPath: readonly string[];
+	readonly tokenInUse: number;
+}
+
+export function explainLive(question: ExplainQuestion, parts: ExplainParts, now: Millis): Explanation {
+	const { lifecycle, core, tokenInUse } = parts;
+	const steps: Explanation["steps"][number][] = [
+		{ step: "classify", result: identityText(question.metadata) },
+		{ step: "hints", result: hintsText(question.hints) },
+	];
+	const say = (step: string, result: string) => void steps.push({ step, result });
+	const admitted = lifecycle.foresee(
+		question.metadata,
+		factsOf(question),
+		{ hints: question.hints, bodyBytes: 0, startWithinMs: Number.POSITIVE_INFINITY, tokenInUse },
+		now,
+	);
+	if (admitted.kind === "refused") {
+		const { code, message } = admitted.refusal;
+		say("refused", `${code}: ${message}`);
+		return { outcome: code, steps };
+	}
+	const { arrival } = admitted;
+	const { submit, allocation, rule, metadata } = arrival;
+	const outlook = core.outlook(submit, now);
+	const pool = core.pools[outlook.pool]!;
+	const queue = pool.queues[submit.queue]!;
+	const { label, name } = queue.settings;
+	if (arrival.model !== question.model) say("model", `${question.model} is an alias of ${arrival.model}`);
+	for (const { rule: tried } of lifecycle.rules.slice(0, rule.index + 1)) {
+		const missed = tried === rule.rule ? "matches" : whyMissed(tried, metadata, arrival.model);
+		say("rule", `${tried.priorityOrder} ${tried.name}: ${missed}`);
+	}
+	say("allocate", `${label} ${name}: ${viaText(allocation.via)} (allocator ${core.settings.allocator})`);
+	say(
+		"queue",
+		[
+			queue.paused ? "paused" : "open",
+			`${outlook.ahead} waiting of at most ${count(queue.maxDepth)}`,
+			`weight ${pool.weights[submit.queue]}`,
+			`waits up to ${duration(submit.timeoutMs)}`,
+		].join(", "),
+	);
+	const flow = parts.flowPath.length === 0 ? "one for all" : `shares by ${parts.flowPath.join("/")}`;
+	say("flow", `${flow}, weight ${submit.weight} inside its queue (scheduler ${core.settings.scheduler})`);
+	say("estimate", estimateText(arrival, core));
+	for (const at of submit.pools) say("capacity", capacityText(core, at));
+	say("outcome", outcomeText(outlook));
+	return {
+		outcome: outlook.kind === "shed" ? outlook.reason : outlook.kind,
+		queue: label,
+		pool: pool.name,
+		steps,
+	};
+}
+
+function factsOf({ model, promptTokens, maxTokens, stream }: ExplainQuestion): RequestFacts {
+	return {
+		operation: "chat",
+		model,
+		stream,
+		wantsStreamUsage: true,
+		// The prompt is described in tokens, so nothing is left to estimate from its characters.
+		promptChars: 0,
+		promptExtraTokens: promptTokens,
+		sequences: 1,
+		hasTools: false,
+		...(maxTokens === undefined ? {} : { maxTokens }),
+	};
+}
+
+function identityText(metadata: RoutingMetadata): string {
+	const { tier, environment, workload, accountId, organisation, tokenId } = metadata;
+	return [
+		`tier ${tier}`,
+		environment === undefined ? "no environment" : `environment ${environment}`,
+		...(workload === undefined ? [] : [`workload ${workload}`]),
+		`account ${accountId}`,
+		...(organisation === undefined ? [] : [`organisation ${organisation}`]),
+		...(tokenId === undefined ? [] : [`token ${tokenId}`]),
+	].join(", ");
+}
+
+function hintsText({ priority, requestClass }: RequestHints): string {
+	const asked = [
+		...(priority === undefined ? [] : [`X-Priority ${priority}`]),
+		...(requestClass === undefined ? [] : [`X-Request-Class ${requestClass}`]),
+	];
+	return asked.length === 0 ? "none" : asked.join(", ");
+}
+
+/** The sentence of each way a queue is found. */
+export function viaText(via: string): string {
+	if (via === "rule") return "the rule names it";
+	if (via === "default") return "nothing else names one: the default";
+	if (via === "header_hint") return "the hint asks for it";
+	if (via === "token_override") return "the token overrides it";
+	if (via === "unmapped") return "no group covers this tier: the last bucket";
+	return via.startsWith("mapping:") ? `group ${via.slice("mapping:".length)}` : via;
+}
+
+function estimateText({ submit }: Arrival, core: SchedulingCore): string {
+	const { promptTokens, completionTokens, cachedTokens } = submit;
+	const cost = costOf(core.settings.cost, promptTokens, completionTokens, cachedTokens);
+	return `${promptTokens} prompt + ${completionTokens} completion tokens, cost ${count(cost)}`;
+}
+
+function capacityText(core: SchedulingCore, at: number): string {
+	const pool = core.pools[at]!;
+	const up = pool.endpoints.filter((endpoint) => endpoint.up);
+	if (up.length === 0) return `pool ${pool.name}: no endpoint answers`;
+	const sum = (of: (endpoint: (typeof up)[number]) => number) => up.reduce((total, one) => total + of(one), 0);
+	return [
+		`pool ${pool.name}: ${sum((e) => e.sequences)} of ${count(sum((e) => e.sequencesMax))} sequences`,
+		`${sum((e) => e.tokens)} of ${count(sum((e) => e.tokensMax))} tokens in flight`,
+		`${up.length} of ${pool.endpoints.length} endpoints up`,
+	].join(", ");
+}
+
+const LACK: Partial<Record<Outlook["reason"], string>> = {
+	behind: "others are before it",
+	space: "there is no room at the moment",
+	rate: "a rate ceiling is reached",
+	window: "prompts on their way fill the prefill window",
+	paused: "the queue is paused",
+	unavailable: "no endpoint answers",
+	exceeds_capacity: "it needs more than an empty endpoint has",
+};
+
+function outcomeText({ kind, reason, ahead, full, startMs }: Outlook): string {
+	if (kind === "dispatch") return "it starts at once";
+	const why = LACK[reason] ?? reason;
+	if (kind === "shed") return `it would never run: ${why}`;
+	const crowd = full ? "; the queue is full, so the account with most waiting in it gives one up" : "";
+	const when = startMs > 0 ? `, for about ${duration(startMs)}` : "";
+	return `it waits behind ${ahead} of its queue${when}: ${why}${crowd}`;
+}
+
+function count(value: number): string {
+	return Number.isFinite(value) ? String(Math.round(value * 100) / 100) : "any number";
+}
+
+function duration(ms: Millis): string {
+	if (!Number.isFinite(ms)) return "any time";
+	return ms < MILLIS_PER_SECOND ? `${Math.round(ms)} ms` : `${Math.round(ms / 100) / 10} s`;
+}

@@ -1,0 +1,94 @@
+import { expect, test } from "vitest";
+import { createPriorityAllocator } from "../allocate/priority-allocator.ts";
+import { Estimator } from "../classify/estimator.ts";
+import type { RoutingRule } from "../model/policy.ts";
+import type { RequestFacts } from "../model/request-facts.ts";
+import type { RoutingMetadata } from "../model/routing.ts";
+import { Lifecycle } from "./lifecycle.ts";
+
+const ALLOCATOR = createPriorityAllocator({ levels: 5, defaultPriority: 4 });
+const RULE: RoutingRule = { id: "r", name: "All", priorityOrder: 1, enabled: true, maxRps: 1 };
+const WHO: RoutingMetadata = {
+	tier: "internal",
+	accountId: "a",
+	routedBy: "token",
+	token: { mayUseCritical: true, maxPriority: 0 },
+};
+const FACTS: RequestFacts = {
+	operation: "chat",
+	model: "m",
+	stream: true,
+	wantsStreamUsage: true,
+	promptChars: 0,
+	promptExtraTokens: 10,
+	maxTokens: 10,
+	sequences: 1,
+	hasTools: false,
+};
+
+function lifecycle(rule: RoutingRule = RULE, queueTimeoutMs?: (pool: number, queue: number) => number): Lifecycle {
+	return new Lifecycle({
+		rules: [rule],
+		allocator: ALLOCATOR,
+		levelNames: ALLOCATOR.queues.map(({ name }) => name),
+		pools: [{ name: "default", models: ["*"], maxContextLength: 1000, forceStream: false }],
+		aliases: new Map(),
+		flowPath: ["account"],
+		estimator: new Estimator({ initialCompletion: 100 }),
+		burstSeconds: 2,
+		...(queueTimeoutMs === undefined ? {} : { queueTimeoutMs }),
+	});
+}
+
+const context = (requestClass?: string) => ({
+	hints: requestClass === undefined ? {} : { requestClass },
+	bodyBytes: 0,
+	startWithinMs: Number.POSITIVE_INFINITY,
+	tokenInUse: 0,
+});
+
+test("foreseeing takes nothing from any limit, and sees what is spent", () => {
+	const life = lifecycle({ ...RULE, maxTps: 20 });
+	for (let i = 0; i < 50; i++) expect(life.foresee(WHO, FACTS, context("critical"), 0).kind).toBe("admitted");
+	expect(life.admit(WHO, FACTS, context(), 0).kind).toBe("admitted");
+	expect(life.admit(WHO, FACTS, context(), 0).kind).toBe("admitted");
+	const third = life.foresee(WHO, FACTS, context(), 0);
+	expect(third.kind === "refused" && third.refusal.code).toBe("rate_limited");
+});
+
+test("rules that stay keep what their limits have counted; a changed limit begins anew", () => {
+	const life = lifecycle();
+	for (let i = 0; i < 2; i++) expect(life.admit(WHO, FACTS, context(), 0).kind).toBe("admitted");
+	life.replaceRules([{ ...RULE, description: "new words" }], 0);
+	expect(life.admit(WHO, FACTS, context(), 0).kind).toBe("refused");
+	life.replaceRules([{ ...RULE, maxRps: 2 }], 0);
+	expect(life.admit(WHO, FACTS, context(), 0).kind).toBe("admitted");
+});
+
+test("a queue's timeout is asked for each time; a rule's own wins", () => {
+	let timeoutMs = 5;
+	const timeoutOf = (rule: RoutingRule) => {
+		const admitted = lifecycle(rule, () => timeoutMs).foresee(WHO, FACTS, context(), 0);
+		return admitted.kind === "admitted" ? admitted.arrival.submit.timeoutMs : undefined;
+	};
+	expect(timeoutOf(RULE)).toBe(5);
+	timeoutMs = 7;
+	expect(timeoutOf(RULE)).toBe(7);
+	expect(timeoutOf({ ...RULE, queueTimeoutMs: 9 })).toBe(9);
+});
+
+test("aliases, pools and allocator change for the next request", () => {
+	const life = lifecycle({ ...RULE, maxRps: 100 });
+	expect(life.poolsOf("x")).toEqual([0]);
+	life.reconfigure(
+		{
+			aliases: new Map([["x", "y"]]),
+			pools: [{ name: "default", models: ["y"], maxContextLength: 1000, forceStream: false }],
+			allocator: createPriorityAllocator({ levels: 5, defaultPriority: 1 }),
+		},
+		0,
+	);
+	const admitted = life.admit(WHO, { ...FACTS, model: "x" }, context(), 0);
+	expect(admitted.kind === "admitted" && [admitted.arrival.model, admitted.arrival.submit.queue]).toEqual(["y", 1]);
+	expect(life.poolsOf("x")).toEqual([]);
+});
