@@ -3,11 +3,14 @@
  * to the error output, the table or the JSON to the output, the report to `--output`.
  */
 import { writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type BenchmarkOutcome, runBenchmark } from "../load/benchmark.ts";
+import { type BenchmarkMix, profileMix, traceMix } from "../load/benchmark-mix.ts";
 import { type BenchmarkReport, benchmarkTable } from "../load/benchmark-report.ts";
 import { benchmarkTarget } from "../load/benchmark-workload.ts";
 import { WORKLOAD_PROFILE_NAMES, WORKLOAD_PROFILES, type WorkloadProfileName } from "../load/workload-profiles.ts";
+import { openTrace, TraceError } from "../simulate/traces.ts";
 import { applyReport } from "./apply-report.ts";
 import { positive, reportingUserErrors, UserError, wholeNumber } from "./capacity-proposal.ts";
 import {
@@ -24,6 +27,11 @@ Examples:
   tokligence benchmark --endpoint http://127.0.0.1:8000 --model llama-3-8b --duration 300s --output report.json
   tokligence benchmark --workload-profile code --duration 2m --config gateway.ini --apply
   tokligence benchmark --endpoint http://127.0.0.1:8000/v1/chat/completions --model mock --duration 15s --json
+  tokligence benchmark --trace AzureLLMInferenceTrace_conv.csv --duration 300s
+  tokligence benchmark --trace AzureLLMInferenceTrace_conv.csv --replay 0.5 --duration 300s
+
+--trace takes lengths and bursts from a trace (Azure, Mooncake, ServeGen, VTC; gzipped or not; those without times arrive at random) and
+searches the rate; --replay plays the trace at its own times instead, so many times as fast, and reports what came of it.
 
 Without --endpoint and --model: the configuration's first provider, and the first model it names. Start with 50 to 70 % of the
 measured maximum, watch for a week, then go to the safe 85 %; measure again each quarter. Ctrl-C ends the run and keeps what was measured.
@@ -39,6 +47,8 @@ interface BenchmarkFlags extends ConfigOptions {
 	readonly model?: string;
 	readonly duration: number;
 	readonly workloadProfile: WorkloadProfileName;
+	readonly trace?: string;
+	readonly replay?: number;
 	readonly streamingRatio?: number;
 	readonly output?: string;
 	readonly seed: number;
@@ -63,8 +73,17 @@ export function benchmarkCommand(io: CommandIo = processIo()): Command {
 				.choices(WORKLOAD_PROFILE_NAMES)
 				.default("realistic"),
 		)
+		.addOption(new Option("--trace <file>", "lengths and bursts of a trace instead").conflicts("workloadProfile"))
 		.addOption(
-			new Option("--streaming-ratio <share>", "share of streamed requests, over the profile's").argParser(share),
+			new Option(
+				"--replay <factor>",
+				"play the trace at its own times, 2 in half the time, without a search",
+			).argParser(positive),
+		)
+		.addOption(
+			new Option("--streaming-ratio <share>", "share of streamed requests, over the profile's (a trace: 1)").argParser(
+				share,
+			),
 		)
 		.option("--output <file>", "write the report there as JSON")
 		.addOption(new Option("--seed <n>", "same seed, same requests").argParser(wholeNumber(0, 0xffff_ffff)).default(1))
@@ -89,7 +108,7 @@ async function benchmark(flags: BenchmarkFlags, io: CommandIo): Promise<void> {
 	const target = benchmarkTarget(where.endpoint);
 	if (target === undefined)
 		throw new UserError(`--endpoint ${JSON.stringify(where.endpoint)}: an http or https URL is allowed`);
-	const profile = WORKLOAD_PROFILES[flags.workloadProfile];
+	const { mix, replayRate, durationMs } = workloadOf(flags);
 	const stop = new AbortController();
 	const interrupt = () => stop.abort();
 	process.once("SIGINT", interrupt);
@@ -100,8 +119,9 @@ async function benchmark(flags: BenchmarkFlags, io: CommandIo): Promise<void> {
 			endpoint: where.endpoint,
 			target,
 			model: where.model,
-			profile: flags.streamingRatio === undefined ? profile : { ...profile, streamingRatio: flags.streamingRatio },
-			durationMs: flags.duration,
+			mix,
+			...(replayRate === undefined ? {} : { replayRate }),
+			durationMs,
 			seed: flags.seed,
 			headers: where.key === undefined ? {} : { authorization: `Bearer ${where.key}` },
 			ttftLimitMs: flags.ttftLimit,
@@ -110,7 +130,7 @@ async function benchmark(flags: BenchmarkFlags, io: CommandIo): Promise<void> {
 			signal: stop.signal,
 			onStep: ({ phase, startMs, rate }) =>
 				io.error(
-					`${progressBar(startMs / flags.duration)} ${phase}${rate === 0 ? "" : ` at ${rate.toFixed(1)} requests/s`}`,
+					`${progressBar(startMs / durationMs)} ${phase}${rate === 0 ? "" : ` at ${rate.toFixed(1)} requests/s`}`,
 				),
 		});
 	} finally {
@@ -122,7 +142,8 @@ async function benchmark(flags: BenchmarkFlags, io: CommandIo): Promise<void> {
 		const status = outcome.status === 0 ? "" : ` (status ${outcome.status})`;
 		throw new UserError(`${where.endpoint}: the first request failed: ${outcome.code}${status}`);
 	}
-	if (!outcome.saturated)
+	if (replayRate !== undefined) io.error("replayed, not searched: the maximum below is what was completed");
+	else if (!outcome.saturated)
 		io.error("warning: the run ended before the server was at its limit, which may be higher: use a longer --duration");
 	deliver(outcome.report, flags, io);
 	if (outcome.interrupted) io.setExitCode(EXIT_INTERRUPTED);
@@ -138,6 +159,28 @@ function deliver(report: BenchmarkReport, flags: BenchmarkFlags, io: CommandIo):
 	}
 	io.out(flags.json === true ? JSON.stringify(report, undefined, 2) : benchmarkTable(report));
 	if (flags.apply === true) for (const line of applyReport(report, flags, io.env)) io.error(line);
+}
+
+/** What to send, and for how long: a replay ends with its trace. */
+function workloadOf(flags: BenchmarkFlags): { mix: BenchmarkMix; replayRate?: number; durationMs: number } {
+	const { trace, replay, streamingRatio, duration: durationMs } = flags;
+	if (trace === undefined) {
+		if (replay !== undefined) throw new UserError("--replay needs a --trace");
+		const profile = WORKLOAD_PROFILES[flags.workloadProfile];
+		return { mix: profileMix(streamingRatio === undefined ? profile : { ...profile, streamingRatio }), durationMs };
+	}
+	try {
+		const mix = traceMix(openTrace(trace), basename(trace), streamingRatio ?? 1);
+		if (mix === undefined) throw new UserError(`${trace}: has no rows`);
+		if (replay === undefined) return { mix, durationMs };
+		if (mix.recordedRate === undefined)
+			throw new UserError(`${trace}: has lengths only, no times to replay; leave --replay away`);
+		const replayRate = mix.recordedRate * replay;
+		return { mix, replayRate, durationMs: Math.min(durationMs, (mix.rows / replayRate) * 1000) };
+	} catch (error) {
+		if (error instanceof TraceError) throw new UserError(error.message);
+		throw error;
+	}
 }
 
 /** Where to send requests: the flags, else the configuration's first provider and model. */

@@ -1,11 +1,15 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { expect, onTestFinished, test } from "vitest";
 import { loadConfig } from "../config/load.ts";
 import { startMockLlm } from "../load/mock-llm-server.ts";
+import { openTrace } from "../simulate/traces.ts";
 import { benchmarkCommand } from "./benchmark.ts";
 import type { CommandIo } from "./config-options.ts";
 import { simulateCommand } from "./simulate.ts";
@@ -64,6 +68,50 @@ test("benchmark --apply writes what it reports, keeps the rest and the old text"
 	expect(loaded.config.allocator.bucket.capacityBasis).toBe("total");
 	const applied = loaded.config.allocator.bucket.baseCapacityTps!;
 	expect(Math.abs(applied / report.results.recommended_safe_tps - 1)).toBeLessThan(0.001);
+});
+
+test("Ctrl-C ends a benchmark, and what was measured is in the file and on the screen", async () => {
+	const mock = await startMockLlm({ speed: 20 });
+	onTestFinished(() => mock.close());
+	const output = join(mkdtempSync(join(tmpdir(), "tools-")), "report.json");
+	const main = fileURLToPath(new URL("main.ts", import.meta.url));
+	const flags = ["--endpoint", mock.url, "--model", "mock", "--duration", "30s", "--workload-profile", "minimal"];
+	const child = spawn(process.execPath, [main, "benchmark", ...flags, "--output", output], {
+		stdio: ["ignore", "pipe", "pipe"],
+	});
+	let said = "";
+	child.stdout.on("data", (chunk: Buffer) => {
+		said += chunk.toString();
+	});
+	let steps = 0;
+	createInterface(child.stderr).on("line", () => {
+		if (++steps === 3) child.kill("SIGINT");
+	});
+	expect(await once(child, "close")).toEqual([130, null]);
+	const report = JSON.parse(readFileSync(output, "utf8"));
+	expect(report.steps).toHaveLength(3);
+	expect(report.results.max_tps).toBeGreaterThan(0);
+	expect(report.results.p99_latency_ms).toBeGreaterThan(0);
+	expect(said).toContain(`${report.results.max_rps} requests/s`);
+});
+
+test("benchmark replays a trace at its own times, and answers with lengths that are the trace's", async () => {
+	const mock = await startMockLlm({ speed: 50 });
+	onTestFinished(() => mock.close());
+	const flags = ["--endpoint", mock.url, "--model", "mock", "--trace", TRACE, "--json"];
+	const said = await run(benchmarkCommand, [...flags, "--replay", "50", "--duration", "60s"]);
+	expect(said.code, said.error).toBe(0);
+	const { steps, results, workload_profile, workload_distribution } = JSON.parse(said.out);
+	expect(steps.map(({ phase }: { phase: string }) => phase)).toEqual(["replay"]);
+	expect(workload_profile).toBe("azure2023-conv-excerpt.csv");
+	const rows = [...openTrace(TRACE).requests()];
+	expect(Math.abs(steps[0].sent - rows.length)).toBeLessThanOrEqual(2);
+	const mean = rows.reduce((sum, { outputTokens }) => sum + outputTokens, 0) / rows.length;
+	expect(Math.abs(workload_distribution.avg_completion_tokens / mean - 1)).toBeLessThan(0.05);
+	expect(results.max_tps).toBe(steps[0].tps);
+	expect((await run(benchmarkCommand, ["--endpoint", mock.url, "--model", "m", "--replay", "2"])).error).toContain(
+		"--trace",
+	);
 });
 
 test("benchmark names an endpoint that does not answer", async () => {

@@ -3,10 +3,11 @@
  * (design 06 §5), and what a person reads. Safe values are 85 % of what was measured.
  *
  * The maximum is what the server completed while it was kept busy, when a step at nine tenths of it kept within the limits of latency
- * and errors; else what the best step within the limits completed. Latencies are those of that step.
+ * and errors; else what the best step within the limits completed. Of a replay at one rate it is what was completed. Latencies are
+ * those of that step.
  */
+import type { BenchmarkMix } from "./benchmark-mix.ts";
 import type { BenchmarkTally, Percentiles, StepTally } from "./benchmark-tally.ts";
-import type { WorkloadProfile } from "./workload-profiles.ts";
 
 export interface StepReport {
 	readonly phase: string;
@@ -62,7 +63,7 @@ export interface ReportInput {
 	readonly model: string;
 	readonly startedAt: Date;
 	readonly elapsedMs: number;
-	readonly profile: WorkloadProfile;
+	readonly mix: BenchmarkMix;
 	readonly tally: BenchmarkTally;
 	readonly ttftLimitMs: number;
 	readonly failureLimit: number;
@@ -73,7 +74,7 @@ const SAFE_PART = 0.85;
 const SETTLING_PART = 0.1;
 
 export function benchmarkReport(input: ReportInput): BenchmarkReport {
-	const { tally, profile } = input;
+	const { tally, mix } = input;
 	const steps = tally.steps.map((step) => stepReport(step, input));
 	const sums = sumOf(tally.steps);
 	const tokensPerRequest = sums.succeeded === 0 ? 0 : sums.tokens / sums.succeeded;
@@ -89,7 +90,7 @@ export function benchmarkReport(input: ReportInput): BenchmarkReport {
 		model: input.model,
 		started_at: input.startedAt.toISOString(),
 		duration_sec: figure(input.elapsedMs / 1000),
-		workload_profile: profile.name,
+		workload_profile: mix.name,
 		results: {
 			max_rps: figure(rps),
 			max_tps: figure(tps),
@@ -109,8 +110,8 @@ export function benchmarkReport(input: ReportInput): BenchmarkReport {
 		workload_distribution: {
 			avg_prompt_tokens: figure(sums.succeeded === 0 ? 0 : sums.promptTokens / sums.succeeded),
 			avg_completion_tokens: figure(sums.succeeded === 0 ? 0 : (sums.tokens - sums.promptTokens) / sums.succeeded),
-			streaming_ratio: profile.streamingRatio,
-			tool_call_ratio: profile.toolCallRatio,
+			streaming_ratio: mix.streamingRatio,
+			tool_call_ratio: mix.toolCallRatio,
 		},
 		steps,
 	};
@@ -118,6 +119,8 @@ export function benchmarkReport(input: ReportInput): BenchmarkReport {
 
 /** Which step's latencies count, and the highest rate of tokens that the server sustains. */
 function knee(tallies: readonly StepTally[], steps: readonly StepReport[]): { step: number | undefined; tps: number } {
+	const replay = steps.findIndex(({ phase }) => phase === "replay");
+	if (replay >= 0) return { step: replay, tps: steps[replay]!.tps };
 	const held = (phase: string) => steps.findLastIndex((step) => step.phase === phase && step.within_limits);
 	const verified = held("verify");
 	const hold = steps.findIndex(({ phase }) => phase === "hold");
@@ -160,7 +163,7 @@ function stepReport(step: StepTally, { tally, ttftLimitMs, failureLimit }: Repor
 		phase: plan.phase,
 		start_sec: figure(plan.startMs / 1000),
 		duration_sec: figure(lengthMs / 1000),
-		offered_rps: figure(plan.rate),
+		offered_rps: figure(lengthMs === 0 ? 0 : ((step.sent + step.notSent) / lengthMs) * 1000),
 		sent: step.sent,
 		succeeded,
 		rps: figure((step.completedDuring - step.failedDuring) / (lengthMs / 1000)),

@@ -71,6 +71,9 @@ export class StepTally {
 	failedDuring = 0;
 	/** Σ requests in flight · ms during the step. */
 	inFlightMs = 0;
+	/** Σ streams without a first token · ms, in the first half of the step and in the second. */
+	readonly waitingMs: [number, number] = [0, 0];
+	streamsSent = 0;
 
 	constructor(plan: StepPlan) {
 		this.plan = plan;
@@ -92,6 +95,20 @@ export class BenchmarkTally {
 		return this.#inFlight;
 	}
 
+	/** Streams without a first token. */
+	get waiting(): number {
+		return this.#waiting.size;
+	}
+
+	/** Requests per second that came back since the step began; 0 in its first fifth, which says little. */
+	completedRate(nowMs: Millis): number {
+		const step = this.steps.at(-1);
+		if (step === undefined) return 0;
+		const { startMs, endMs } = step.plan;
+		const part = (nowMs - startMs) / (endMs - startMs);
+		return part < 0.2 ? 0 : ((step.completedDuring - step.failedDuring) / (nowMs - startMs)) * 1000;
+	}
+
 	begin(plan: StepPlan): void {
 		this.#integrate(plan.startMs);
 		this.steps.push(new StepTally(plan));
@@ -102,10 +119,19 @@ export class BenchmarkTally {
 		this.#inFlight++;
 		if (streamed) this.#waiting.add(dueMs);
 		const step = this.#stepAt(dueMs);
-		if (step !== undefined) step.sent++;
+		if (step === undefined) return;
+		step.sent++;
+		if (streamed) step.streamsSent++;
+	}
+
+	/** Was due but could not be sent. */
+	notSent(dueMs: Millis): void {
+		const step = this.#stepAt(dueMs);
+		if (step !== undefined) step.notSent++;
 	}
 
 	firstToken(dueMs: Millis, ttftMs: Millis): void {
+		this.#integrate(dueMs + ttftMs);
 		if (this.#waiting.delete(dueMs)) this.#stepAt(dueMs)?.ttft.add(ttftMs);
 	}
 
@@ -117,10 +143,6 @@ export class BenchmarkTally {
 		const step = this.#stepAt(result.atMs);
 		const current = this.steps.at(-1);
 		if (step === undefined || current === undefined) return;
-		if (result.errorCode === "not_sent") {
-			step.notSent++;
-			return;
-		}
 		if (result.aborted) {
 			// It waited at least that long: left out, the slowest would be missing.
 			if (unanswered) step.ttft.add(result.totalMs);
@@ -166,6 +188,8 @@ export class BenchmarkTally {
 			completed: step.completedDuring - step.failedDuring,
 			inFlight: this.#inFlight,
 			ttftP95Ms,
+			waiting: this.#waiting.size,
+			waitingGrowth: growthOf(step),
 			failureRate: step.completedDuring === 0 ? 0 : step.failedDuring / step.completedDuring,
 			overflowed: step.notSent > 0,
 		};
@@ -203,7 +227,12 @@ export class BenchmarkTally {
 		if (step !== undefined) {
 			const until = Math.min(nowMs, step.plan.endMs);
 			const since = Math.max(this.#inFlightSince, step.plan.startMs);
-			if (until > since) step.inFlightMs += this.#inFlight * (until - since);
+			if (until > since) {
+				step.inFlightMs += this.#inFlight * (until - since);
+				const middle = Math.min(until, Math.max(since, (step.plan.startMs + step.plan.endMs) / 2));
+				step.waitingMs[0] += this.#waiting.size * (middle - since);
+				step.waitingMs[1] += this.#waiting.size * (until - middle);
+			}
 		}
 		this.#inFlightSince = Math.max(this.#inFlightSince, nowMs);
 	}
@@ -211,6 +240,12 @@ export class BenchmarkTally {
 	#stepAt(dueMs: Millis): StepTally | undefined {
 		return this.steps.findLast((step) => step.plan.startMs <= dueMs) ?? this.steps[0];
 	}
+}
+
+/** Mean number waiting in the second half of the step over that in the first, as a part of the streams sent in half the step. */
+function growthOf({ plan, waitingMs, streamsSent }: StepTally): number {
+	const halfMs = (plan.endMs - plan.startMs) / 2;
+	return streamsSent === 0 ? Number.NaN : (waitingMs[1] - waitingMs[0]) / halfMs / (streamsSent / 2);
 }
 
 /** P95 over those that have answered and those that wait still, with the time they have waited. */

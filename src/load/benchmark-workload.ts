@@ -1,11 +1,12 @@
 /**
  * The requests of a benchmark, in the form of `/v1/chat/completions`. Every prompt begins differently, so that no prefix cache flatters
- * the server; `max_tokens` with `ignore_eos` (which vLLM and SGLang honour, others ignore) makes answers as long as the profile says.
+ * the server; `max_tokens` with `ignore_eos` (which vLLM and SGLang honour, others ignore) makes answers as long as the mix says.
  */
 import type { Millis } from "../core/model/units.ts";
 import { Random } from "../simulate/random.ts";
+import type { BenchmarkMix } from "./benchmark-mix.ts";
 import type { LoadRequest } from "./load-generator.ts";
-import { type WorkloadProfile, type WorkloadRequest, workload } from "./workload-profiles.ts";
+import type { WorkloadRequest } from "./workload-profiles.ts";
 
 /** What a request's result is grouped by. */
 export const STREAMED = "streamed";
@@ -43,6 +44,7 @@ export function benchmarkTarget(endpoint: string): BenchmarkTarget | undefined {
 
 export class BenchmarkWorkload {
 	readonly #requests: Generator<WorkloadRequest, never>;
+	readonly #gaps: Generator<number, never>;
 	readonly #random: Random;
 	readonly #model: string;
 	readonly #path: string;
@@ -50,22 +52,23 @@ export class BenchmarkWorkload {
 	#count = 0;
 
 	constructor(
-		profile: WorkloadProfile,
+		mix: BenchmarkMix,
 		model: string,
 		path: string,
 		seed: number,
 		headers: Readonly<Record<string, string>> = {},
 	) {
-		this.#requests = workload(profile, seed);
-		this.#random = new Random(`arrivals ${seed}`);
+		this.#requests = mix.requests(seed);
+		this.#gaps = mix.gaps(seed);
+		this.#random = new Random(`prompts ${seed}`);
 		this.#model = model;
 		this.#path = path;
 		this.#headers = headers;
 	}
 
-	/** Gap of a Poisson process. */
+	/** Until the next request. */
 	gapMs(ratePerSecond: number): Millis {
-		return this.#random.exponential(1000 / ratePerSecond);
+		return (this.#gaps.next().value * 1000) / ratePerSecond;
 	}
 
 	request(atMs: Millis): LoadRequest {

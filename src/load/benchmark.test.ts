@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { runBenchmark } from "./benchmark.ts";
-import { KneeSearch, type StepOutcome } from "./benchmark-search.ts";
+import { profileMix } from "./benchmark-mix.ts";
 import { benchmarkTarget } from "./benchmark-workload.ts";
 import { type MockLlm, startMockLlm } from "./mock-llm-server.ts";
 import { WORKLOAD_PROFILES } from "./workload-profiles.ts";
@@ -15,7 +15,7 @@ const options = (durationMs: number) => ({
 	endpoint: mock.url,
 	target: benchmarkTarget(mock.url)!,
 	model: "mock",
-	profile: WORKLOAD_PROFILES.minimal,
+	mix: profileMix(WORKLOAD_PROFILES.minimal),
 	durationMs,
 	seed: 3,
 	ttftLimitMs: 2000,
@@ -74,36 +74,4 @@ test.each([
 test("no address, no target", () => {
 	expect(benchmarkTarget("ftp://h")).toBeUndefined();
 	expect(benchmarkTarget("here")).toBeUndefined();
-});
-
-test("the search doubles until requests queue, holds what was completed, and ends in time", () => {
-	const capacity = 100;
-	const search = new KneeSearch({
-		durationMs: 60_000,
-		ttftP95Ms: 2000,
-		failureRate: 0.01,
-		idleLatencyMs: 500,
-		startMs: 0,
-	});
-	let backlog = 0;
-	const phases: string[] = [];
-	for (let step: ReturnType<KneeSearch["next"]> = search.current; step !== undefined; ) {
-		phases.push(step.phase);
-		const seconds = (step.endMs - step.startMs) / 1000;
-		const offered = step.rate * seconds + backlog;
-		const completed = Math.min(offered, capacity * seconds);
-		backlog = offered - completed;
-		const outcome: StepOutcome = {
-			completed: Math.round(completed),
-			inFlight: backlog,
-			ttftP95Ms: 10 + (backlog / capacity) * 1000,
-			failureRate: 0,
-			overflowed: false,
-		};
-		expect(step.endMs).toBeLessThanOrEqual(60_000);
-		step = search.next(outcome);
-	}
-	expect(phases.filter((phase) => phase !== "ramp")).toEqual(["settle", "hold", "drain", "verify"]);
-	expect(search.capacity).toBeCloseTo(capacity, 0);
-	expect(search.saturated).toBe(true);
 });

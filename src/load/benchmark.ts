@@ -6,18 +6,20 @@
  */
 import { performance } from "node:perf_hooks";
 import type { Millis } from "../core/model/units.ts";
+import type { BenchmarkMix } from "./benchmark-mix.ts";
 import { type BenchmarkReport, benchmarkReport } from "./benchmark-report.ts";
-import { KneeSearch, type StepPlan } from "./benchmark-search.ts";
+import { KneeSearch, type LoadPlan, Replay, type StepPlan } from "./benchmark-search.ts";
 import { BenchmarkTally } from "./benchmark-tally.ts";
 import { type BenchmarkTarget, BenchmarkWorkload, STREAMED } from "./benchmark-workload.ts";
 import { generateLoad, type LoadRequest, type LoadResult } from "./load-generator.ts";
-import type { WorkloadProfile } from "./workload-profiles.ts";
 
 export interface BenchmarkOptions {
 	readonly endpoint: string;
 	readonly target: BenchmarkTarget;
 	readonly model: string;
-	readonly profile: WorkloadProfile;
+	readonly mix: BenchmarkMix;
+	/** Requests per second from beginning to end instead of the search. */
+	readonly replayRate?: number;
 	readonly durationMs: Millis;
 	readonly seed: number;
 	readonly headers?: Readonly<Record<string, string>>;
@@ -34,7 +36,8 @@ export type BenchmarkOutcome =
 	| {
 			readonly kind: "measured";
 			readonly report: BenchmarkReport;
-			readonly interrupted: boolean /** False: the run ended before the server was at its limit, which may be higher. */;
+			readonly interrupted: boolean;
+			/** False: the run ended before the server was at its limit, which may be higher. */
 			readonly saturated: boolean;
 	  }
 	/** The very first request was not answered. */
@@ -49,7 +52,7 @@ export async function runBenchmark(options: BenchmarkOptions): Promise<Benchmark
 	const startedAt = new Date();
 	const origin = performance.now();
 	const requests = new BenchmarkWorkload(
-		options.profile,
+		options.mix,
 		options.model,
 		options.target.path,
 		options.seed,
@@ -65,7 +68,7 @@ export async function runBenchmark(options: BenchmarkOptions): Promise<Benchmark
 		model: options.model,
 		startedAt,
 		elapsedMs: performance.now() - origin,
-		profile: options.profile,
+		mix: options.mix,
 		tally,
 		ttftLimitMs: options.ttftLimitMs,
 		failureLimit: options.failureLimit,
@@ -91,7 +94,7 @@ class Run {
 	readonly #options: BenchmarkOptions;
 	readonly #requests: BenchmarkWorkload;
 	readonly #tally: BenchmarkTally;
-	readonly #search: KneeSearch;
+	readonly #plan: LoadPlan;
 	readonly #origin: number;
 	readonly #stop = new AbortController();
 	#over = false;
@@ -109,13 +112,17 @@ class Run {
 		this.#tally = tally;
 		const spent = performance.now() - startedAt;
 		this.#origin = performance.now();
-		this.#search = new KneeSearch({
-			durationMs: Math.max(options.durationMs / 2, options.durationMs - spent),
-			ttftP95Ms: options.ttftLimitMs,
-			failureRate: options.failureLimit,
-			idleLatencyMs,
-			startMs: 0,
-		});
+		this.#plan =
+			options.replayRate === undefined
+				? new KneeSearch({
+						durationMs: Math.max(options.durationMs / 2, options.durationMs - spent),
+						ttftP95Ms: options.ttftLimitMs,
+						failureRate: options.failureLimit,
+						idleLatencyMs,
+						startMs: 0,
+						streamingRatio: options.mix.streamingRatio,
+					})
+				: new Replay(options.replayRate, options.durationMs);
 	}
 
 	/** Answers whether the server was brought to its limit. */
@@ -124,7 +131,7 @@ class Run {
 		if (signal?.aborted === true) return false;
 		const end = () => this.#stop.abort();
 		signal?.addEventListener("abort", end, { once: true });
-		const first = this.#search.current;
+		const first = this.#plan.current;
 		this.#tally.begin(first);
 		onStep?.(first);
 		this.#timer = setTimeout(this.#stepEnds, first.endMs);
@@ -133,30 +140,34 @@ class Run {
 			requests: this.#arrivals(),
 			maxInFlight: this.#options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT,
 			onFirstToken: ({ atMs }, ttftMs) => this.#tally.firstToken(atMs, ttftMs),
-			onResult: (result) => this.#tally.add(result, result.tier === STREAMED, this.#now()),
+			onSend: ({ atMs, tier }) => this.#tally.sent(atMs, tier === STREAMED),
+			onResult: (result) => {
+				if (result.errorCode === "not_sent") this.#tally.notSent(result.atMs);
+				else this.#tally.add(result, result.tier === STREAMED, this.#now());
+			},
 			signal: this.#stop.signal,
 		});
 		clearTimeout(this.#timer);
 		signal?.removeEventListener("abort", end);
-		return this.#search.saturated;
+		return this.#plan.saturated;
 	}
 
 	/** Pulled when the request before has been sent, so the rate is the one in force then. */
 	*#arrivals(): Generator<LoadRequest, void> {
 		let at = 0;
 		while (!this.#over) {
-			const step = this.#search.current;
-			if (step.rate === 0) at = Math.max(at, step.endMs) + 1;
-			else at += Math.min(this.#requests.gapMs(step.rate), step.endMs - step.startMs);
-			const request = this.#requests.request(at);
-			yield request;
-			this.#tally.sent(at, request.tier === STREAMED);
+			const step = this.#plan.current;
+			const rate = this.#plan.rateNow(this.#tally.waiting, this.#tally.completedRate(at));
+			if (rate === 0) at = Math.max(at, step.endMs) + 1;
+			// Never two at one moment: a request is known by when it was due.
+			else at += Math.max(1e-6, Math.min(this.#requests.gapMs(rate), step.endMs - step.startMs));
+			yield this.#requests.request(at);
 		}
 	}
 
 	readonly #stepEnds = (): void => {
 		const now = this.#now();
-		const step = this.#search.next(this.#tally.outcome(now));
+		const step = this.#plan.next(this.#tally.outcome(now));
 		if (step === undefined) {
 			this.#over = true;
 			const graceMs = Math.max(200, GRACE_PART * this.#options.durationMs);

@@ -47,6 +47,8 @@ export interface LoadOptions {
 	/** In order of `atMs`; may be endless when `signal` ends the run. */
 	readonly requests: Iterable<LoadRequest>;
 	readonly onResult: (result: LoadResult) => void;
+	/** As each request goes out; not for those reported as `not_sent`. */
+	readonly onSend?: (request: LoadRequest) => void;
 	/** The first token of a stream (or first byte of any other response), as it comes; `ttftMs` counts from when the request was due. */
 	readonly onFirstToken?: (request: LoadRequest, ttftMs: Millis) => void;
 	readonly maxInFlight?: number;
@@ -147,6 +149,7 @@ class LoadRun {
 			return;
 		}
 		this.#sent++;
+		this.#options.onSend?.(request);
 		const report = (result: LoadResult) => {
 			this.#running.delete(exchange);
 			this.#options.onResult(result);
