@@ -53,7 +53,7 @@ test("benchmark --apply writes what it reports, keeps the rest and the old text"
 	const config = inFolder(CONFIG);
 	const output = `${config}.json`;
 	const flags = ["--endpoint", `${mock.url}/v1`, "--model", "mock", "--duration", "800ms"];
-	const more = ["--workload-profile", "minimal", "--max-in-flight", "300", "--output", output, "--json", "--apply"];
+	const more = ["--workload-profile", "minimal", "--ttft-limit", "60s", "--output", output, "--json", "--apply"];
 	const said = await run(benchmarkCommand, [...flags, ...more, "--config", config]);
 	expect(said.code, said.error).toBe(0);
 	const report = JSON.parse(readFileSync(output, "utf8"));

@@ -18,9 +18,10 @@ const options = (durationMs: number) => ({
 	mix: profileMix(WORKLOAD_PROFILES.minimal),
 	durationMs,
 	seed: 3,
-	ttftLimitMs: 2000,
+	// A busy machine delays everything; what is measured here is not how fast it is.
+	ttftLimitMs: 60_000,
 	failureLimit: 0.01,
-	maxInFlight: 300,
+	maxInFlight: 3000,
 });
 
 test("the report counts the tokens that the server counted, never more", async () => {

@@ -47,6 +47,8 @@ const DEFAULT_MAX_IN_FLIGHT = 2000;
 /** Of the duration: how long the first request may take, and what is still in flight at the end. */
 const PROBE_PART = 0.2;
 const GRACE_PART = 0.15;
+/** A replay is about the answers to all of its requests. */
+const REPLAY_GRACE_MS = 30_000;
 
 export async function runBenchmark(options: BenchmarkOptions): Promise<BenchmarkOutcome> {
 	const startedAt = new Date();
@@ -170,7 +172,8 @@ class Run {
 		const step = this.#plan.next(this.#tally.outcome(now));
 		if (step === undefined) {
 			this.#over = true;
-			const graceMs = Math.max(200, GRACE_PART * this.#options.durationMs);
+			const { durationMs, replayRate } = this.#options;
+			const graceMs = replayRate === undefined ? Math.max(1000, GRACE_PART * durationMs) : REPLAY_GRACE_MS + durationMs;
 			this.#timer = setTimeout(() => this.#stop.abort(), graceMs);
 			return;
 		}
