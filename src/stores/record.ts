@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { EpochMillis } from "../core/model/units.ts";
 import type { PolicyChange } from "../ports/policy-store.ts";
 import type { Patch } from "../ports/write-result.ts";
+import { matchesEverything } from "./rule-set.ts";
 
 /** `acct_…`, `token_…`, `rule_…`: 96 random bits as hex. */
 export function newId(kind: "acct" | "token" | "rule"): string {
@@ -32,10 +33,22 @@ function canonicalJson(value: unknown): string {
 	);
 }
 
-/** So that a catch-all may be replaced by another one in the same file. */
-export function deletionsLast(changes: readonly PolicyChange[]): readonly PolicyChange[] {
-	const isDeletion = ({ kind }: PolicyChange) => kind === "delete_account" || kind === "delete_rule";
-	return [...changes].sort((a, b) => Number(isDeletion(a)) - Number(isDeletion(b)));
+/** In an order in which no step is refused for what a later one brings: accounts, catch-alls, other rules, tokens, deletions. */
+export function inSafeOrder(changes: readonly PolicyChange[]): readonly PolicyChange[] {
+	const rank = (change: PolicyChange) => {
+		switch (change.kind) {
+			case "put_account":
+				return 0;
+			case "put_rule":
+				return matchesEverything(change.rule) && change.rule.enabled !== false ? 1 : 2;
+			case "import_token":
+				return 3;
+			case "delete_rule":
+			case "delete_account":
+				return 4;
+		}
+	};
+	return [...changes].sort((a, b) => rank(a) - rank(b));
 }
 
 /** `YYYY-MM-DD` in UTC. */

@@ -12,7 +12,7 @@ const MATCH_FIELDS = [
 	"matchTag",
 ] as const;
 
-export function matchesEverything(rule: RoutingRule): boolean {
+export function matchesEverything(rule: Omit<RoutingRule, "id" | "enabled">): boolean {
 	return MATCH_FIELDS.every((field) => rule[field] === undefined);
 }
 

@@ -45,6 +45,52 @@ export function describePolicyStore(subject: StoresUnderTest): void {
 			expect((await rules.all()).map(({ name }) => name)).toEqual(["Batch", "Rest"]);
 		});
 
+		it("a change may need what comes after it: the order is found", async () => {
+			const { policy, rules, tokens } = subject.stores;
+			await policy.apply(CHANGES, "admin");
+			const token = { accountId: "late", priorityTier: "external", quotaTpsLimit: 50, expiresAt: START + 1000 };
+			const changes: PolicyChange[] = [
+				{ kind: "import_token", sha256: "a".repeat(64), token },
+				{ kind: "put_account", account: { id: "late", email: "", name: "Late", accountType: "external" } },
+				{ kind: "put_rule", rule: { name: "Catch-all", priorityOrder: 1000, matchTier: "spot" } },
+				{ kind: "put_rule", rule: { name: "Rest", priorityOrder: 900 } },
+			];
+			expect(await policy.apply(changes, "admin")).toEqual({ ok: true, value: 4 });
+			expect((await rules.all()).map(({ name }) => name)).toEqual(["Batch", "Rest", "Catch-all"]);
+			expect(await tokens.find("a".repeat(64))).toMatchObject({ accountId: "late", quotaTpsLimit: 50 });
+			expect(await policy.apply(changes, "admin")).toEqual({ ok: true, value: 0 });
+		});
+
+		it("takes over a key once, and leaves a known one as it is, also a revoked one", async () => {
+			const { policy, tokens } = subject.stores;
+			await policy.apply(CHANGES, "admin");
+			const change: PolicyChange = {
+				kind: "import_token",
+				sha256: "b".repeat(64),
+				token: { accountId: "shop", priorityTier: "external" },
+			};
+			expect(await policy.apply([change], "admin")).toEqual({ ok: true, value: 1 });
+			const [record] = (await tokens.list({}, {})).items;
+			await tokens.revoke(record!.id, undefined, "admin");
+			const better = { ...change, token: { ...change.token, priorityTier: "internal" } };
+			expect(await policy.apply([better], "admin")).toEqual({ ok: true, value: 0 });
+			expect(await tokens.get(record!.id)).toMatchObject({ status: "revoked", priorityTier: "external" });
+		});
+
+		it("refuses as a whole a token of an account that nobody makes", async () => {
+			const { policy, accounts } = subject.stores;
+			const changes: PolicyChange[] = [
+				{ kind: "put_account", account: { id: "new", email: "", name: "New", accountType: "external" } },
+				{ kind: "import_token", sha256: "c".repeat(64), token: { accountId: "nobody", priorityTier: "external" } },
+			];
+			expect(await policy.apply(changes, "admin")).toMatchObject({
+				ok: false,
+				reason: "not_found",
+				field: "accountId",
+			});
+			expect(await accounts.get("new")).toBeUndefined();
+		});
+
 		it("audit entries page newest first and filter", async () => {
 			const { audit, accounts } = subject.stores;
 			for (let i = 0; i < 5; i++) {

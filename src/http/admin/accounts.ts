@@ -22,7 +22,7 @@ const optional = {
 	metadata: z.record(z.string(), z.unknown()).nullish(),
 };
 
-const newAccount = z.strictObject({
+export const newAccount = z.strictObject({
 	id: id.nullish().describe("a free string; made when absent"),
 	email,
 	name,
@@ -84,6 +84,11 @@ function fieldsOf(body: z.infer<typeof accountPatch>): Patch<AccountFields> {
 	};
 }
 
+export function accountOf(body: z.infer<typeof newAccount>): NewAccount {
+	const { id: wantedId, status: wantedStatus, ...rest } = body;
+	return given({ ...fieldsOf({ ...rest, ...given({ status: wantedStatus }) }), id: wantedId }) as NewAccount;
+}
+
 export const accountOperations: readonly Operation[] = [
 	operation(
 		{
@@ -95,12 +100,7 @@ export const accountOperations: readonly Operation[] = [
 			answer: shownAccount,
 		},
 		async (context, { body, actor }) => {
-			const { id: wantedId, status: wantedStatus, ...rest } = body;
-			const account = given({
-				...fieldsOf({ ...rest, ...given({ status: wantedStatus }) }),
-				id: wantedId,
-			}) as NewAccount;
-			const result = await context.stores.accounts.create(account, actor);
+			const result = await context.stores.accounts.create(accountOf(body), actor);
 			if (!result.ok) return fromStore(result);
 			await context.policyChanged();
 			return answer(showAccount(result.value));

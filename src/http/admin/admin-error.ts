@@ -26,6 +26,15 @@ export interface AdminRefusal {
 	readonly message: string;
 	/** The field at fault, as the client spells it. */
 	readonly param?: string;
+	/** Every single thing that is wrong, where there may be many. */
+	readonly problems?: readonly FieldProblem[];
+}
+
+export interface FieldProblem {
+	/** Names and places from the outside in, as the client spells them. */
+	readonly path: readonly (string | number)[];
+	/** One sentence. */
+	readonly message: string;
 }
 
 export function refuse(code: AdminErrorCode, message: string, param?: string): AdminRefusal {
@@ -36,8 +45,8 @@ export function statusOf(refusal: AdminRefusal): number {
 	return STATUS[refusal.code];
 }
 
-export function errorBody({ code, message, param }: AdminRefusal) {
-	return { error: { code, message, param: param ?? null } };
+export function errorBody({ code, message, param, problems }: AdminRefusal) {
+	return { error: { code, message, param: param ?? null, ...(problems === undefined ? {} : { problems }) } };
 }
 
 /** `renamed`: fields whose name on the wire is another word. */

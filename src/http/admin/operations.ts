@@ -5,6 +5,7 @@ import { configOperations } from "./config.ts";
 import { decisionOperations } from "./decisions.ts";
 import { explainOperations } from "./explain.ts";
 import type { Operation } from "./operation.ts";
+import { policyOperations } from "./policy.ts";
 import { requestOperations } from "./requests.ts";
 import { ruleOperations } from "./rules.ts";
 import { schedulerOperations } from "./scheduler.ts";
@@ -15,6 +16,7 @@ export const adminOperations: readonly Operation[] = [
 	...tokenOperations,
 	...accountOperations,
 	...ruleOperations,
+	...policyOperations,
 	...usageOperations,
 	...auditOperations,
 	...schedulerOperations,

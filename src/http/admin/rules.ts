@@ -39,7 +39,7 @@ const optional = {
 	quota_multiplier: positive.nullish(),
 };
 
-const newRule = z.strictObject({
+export const newRule = z.strictObject({
 	rule_name: name,
 	priority_order: z.number().describe("lower ones are tried first"),
 	enabled: z.boolean().nullish(),
@@ -135,6 +135,11 @@ function fieldsOf(body: z.infer<typeof rulePatch>): Patch<Omit<RoutingRule, "id"
 	};
 }
 
+export function ruleOf(body: z.infer<typeof newRule>): NewRule {
+	const { enabled, ...rest } = body;
+	return given(fieldsOf({ ...rest, ...given({ enabled }) })) as NewRule;
+}
+
 const create = operation(
 	{
 		method: "POST",
@@ -147,9 +152,7 @@ const create = operation(
 	async (context, { body, actor }) => {
 		const wrongLevel = checkLevel(context, "assign_priority", body.assign_priority);
 		if (wrongLevel !== undefined) return wrongLevel;
-		const { enabled, ...rest } = body;
-		const rule = given(fieldsOf({ ...rest, ...given({ enabled }) })) as NewRule;
-		const result = await context.stores.rules.create(rule, actor);
+		const result = await context.stores.rules.create(ruleOf(body), actor);
 		if (!result.ok) return fromStore(result, RENAMED);
 		await context.policyChanged();
 		return answer({ rule_id: result.value.id, message: inForce(result.value) });

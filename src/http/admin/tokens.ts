@@ -15,7 +15,7 @@ const TOKEN_STATUSES = ["active", "revoked", "expired"] as const;
 const LONGEST_GRACE_SECONDS = 30 * 86_400;
 const CURRENT_RATE_SECONDS = 60;
 
-const newToken = z.strictObject({
+export const newToken = z.strictObject({
 	account_id: id,
 	priority_tier: word.describe("internal, external, premium, spot, or a word that your rules know"),
 	environment: word.nullish(),
@@ -65,8 +65,10 @@ const issuedToken = z.object({
 	message,
 });
 
+export const sha256 = z.string().regex(/^[0-9a-fA-F]{64}$/, "64 hex digits: `tokligence token hash` makes them");
+
 const importedToken = z.strictObject({
-	sha256: z.string().regex(/^[0-9a-fA-F]{64}$/, "64 hex digits: `tokligence token hash` makes them"),
+	sha256,
 	account_id: id,
 	tier: word,
 	environment: word.nullish(),
@@ -103,7 +105,7 @@ export function showToken(token: TokenRecord): z.infer<typeof shownToken> {
 	};
 }
 
-function fieldsOf(body: z.infer<typeof newToken>): NewToken {
+export function tokenFieldsOf(body: z.infer<typeof newToken>): NewToken {
 	return given({
 		accountId: body.account_id,
 		priorityTier: body.priority_tier,
@@ -154,7 +156,7 @@ const create = operation(
 			checkLevel(context, "priority_override", body.priority_override) ??
 			checkLevel(context, "max_priority", body.max_priority);
 		if (wrongLevel !== undefined) return wrongLevel;
-		const fields = fieldsOf(body);
+		const fields = tokenFieldsOf(body);
 		const result = await context.stores.tokens.create(fields, actor);
 		if (!result.ok) return fromStore(result);
 		const { token, hash, record } = result.value;

@@ -1,6 +1,6 @@
 /** What is wrong with an input, in sentences that name the field, its value and what is allowed. */
 import type { z } from "zod";
-import { type AdminRefusal, refuse } from "./admin-error.ts";
+import { type AdminRefusal, type FieldProblem, refuse } from "./admin-error.ts";
 
 /** May hold a secret by mistake (a key where its hash belongs): never shown. */
 const NEVER_SHOWN = /(^|\.)(sha256|token)$/;
@@ -13,6 +13,20 @@ export function check<T>(schema: z.ZodType<T>, value: unknown, place: string): T
 	const sentences = issues.slice(0, MAX_SENTENCES).map((issue) => sentence(issue, place));
 	if (issues.length > MAX_SENTENCES) sentences.push(`and ${issues.length - MAX_SENTENCES} more`);
 	return refuse("invalid_request", sentences.join("; "), paramOf(issues[0]!) ?? undefined);
+}
+
+/** Everything that is wrong with a value, each with its place; empty when it fits. */
+export function problemsOf(schema: z.ZodType, value: unknown, place: string): readonly FieldProblem[] {
+	const result = schema.safeParse(value, { reportInput: true });
+	if (result.success) return [];
+	return result.error.issues.flatMap((issue) => {
+		const path = issue.path.map((part) => (typeof part === "number" ? part : String(part)));
+		if (issue.code !== "unrecognized_keys") return [{ path, message: sentence(issue, place) }];
+		return issue.keys.map((name) => ({
+			path: [...path, name],
+			message: `${shown(name)} is not a field of ${path.length === 0 ? `the ${place}` : path.join(".")}`,
+		}));
+	});
 }
 
 export function isRefusal(value: unknown): value is AdminRefusal {

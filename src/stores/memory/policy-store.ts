@@ -1,10 +1,11 @@
 /** The policy's version, and many changes as one transaction, in memory. */
 import type { PolicyChange, PolicyStore } from "../../ports/policy-store.ts";
 import { type WriteResult, written } from "../../ports/write-result.ts";
-import { deletionsLast } from "../record.ts";
+import { inSafeOrder } from "../record.ts";
 import { deleteAccount, putAccount } from "./account-store.ts";
 import type { MemoryChange, MemoryState } from "./memory-state.ts";
 import { deleteRule, putRule } from "./rule-store.ts";
+import { importToken } from "./token-store.ts";
 
 export class MemoryPolicyStore implements PolicyStore {
 	readonly #state: MemoryState;
@@ -20,7 +21,7 @@ export class MemoryPolicyStore implements PolicyStore {
 	apply(changes: readonly PolicyChange[], actor: string): Promise<WriteResult<number>> {
 		return this.#state.change(actor, (change) => {
 			let altered = 0;
-			for (const wanted of deletionsLast(changes)) {
+			for (const wanted of inSafeOrder(changes)) {
 				const result = applyChange(this.#state, change, wanted);
 				if (!result.ok) return result;
 				if (result.value) altered++;
@@ -36,6 +37,8 @@ function applyChange(state: MemoryState, change: MemoryChange, wanted: PolicyCha
 			return written(putAccount(state, change, wanted.account));
 		case "put_rule":
 			return putRule(state, change, wanted.rule);
+		case "import_token":
+			return importToken(state, change, wanted.sha256, wanted.token);
 		case "delete_account":
 			return written(deleteAccount(state, change, wanted.id).ok);
 		case "delete_rule": {

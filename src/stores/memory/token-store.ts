@@ -14,7 +14,7 @@ import type {
 	TokenRecord,
 	TokenStore,
 } from "../../ports/token-store.ts";
-import { refused, type WriteResult, written } from "../../ports/write-result.ts";
+import { refused, type WriteRefusal, type WriteResult, written } from "../../ports/write-result.ts";
 import { newId } from "../record.ts";
 import {
 	importedAccount,
@@ -77,11 +77,7 @@ export class MemoryTokenStore implements TokenStore {
 
 	create(token: NewToken, actor: string): Promise<WriteResult<IssuedToken>> {
 		return this.#state.change(actor, (change) => {
-			const account = this.#state.accounts.get(token.accountId);
-			if (account === undefined || account.status === "deleted") {
-				return refused("not_found", `account "${token.accountId}" does not exist: create it first`, "accountId");
-			}
-			return written(this.#issue(change, token));
+			return withoutAccount(this.#state, token) ?? written(this.#issue(change, token));
 		});
 	}
 
@@ -125,7 +121,7 @@ export class MemoryTokenStore implements TokenStore {
 					insertAccount(this.#state, change, importedAccount(row));
 					createdAccounts.push(row.accountId);
 				}
-				this.#insert(change, importedFields(row), hash, hashPrefix(hash), "token.import");
+				insertToken(this.#state, change, importedFields(row), hash, hashPrefix(hash), "token.import");
 				imported++;
 			}
 			return written({ imported, skipped: rows.length - imported, createdAccounts });
@@ -141,23 +137,7 @@ export class MemoryTokenStore implements TokenStore {
 	#issue(change: MemoryChange, fields: NewToken): IssuedToken {
 		const token = newTokenText(fields.priorityTier, fields.environment);
 		const hash = tokenHash(token);
-		return { token, hash, record: this.#insert(change, fields, hash, tokenPrefix(token), "token.create") };
-	}
-
-	#insert(change: MemoryChange, fields: NewToken, hash: string, prefix: string, action: string): TokenRecord {
-		const kept: KeptToken = {
-			...fields,
-			id: newId("token"),
-			hash,
-			tokenPrefix: prefix,
-			totalRequests: 0,
-			createdAt: change.at,
-		};
-		this.#state.tokens.set(kept.id, kept);
-		this.#state.tokenIdsByHash.set(hash, kept.id);
-		const record = shownToken(kept, change.at);
-		change.audit({ action, subject: kept.id, after: record });
-		return record;
+		return { token, hash, record: insertToken(this.#state, change, fields, hash, tokenPrefix(token), "token.create") };
 	}
 
 	#replace(
@@ -176,4 +156,47 @@ export class MemoryTokenStore implements TokenStore {
 			...(reason === undefined ? {} : { reason }),
 		});
 	}
+}
+
+function withoutAccount(state: MemoryState, token: NewToken): WriteRefusal | undefined {
+	const account = state.accounts.get(token.accountId);
+	if (account !== undefined && account.status !== "deleted") return undefined;
+	return refused("not_found", `account "${token.accountId}" does not exist: create it first`, "accountId");
+}
+
+/** False when the key is known. */
+export function importToken(
+	state: MemoryState,
+	change: MemoryChange,
+	sha256: string,
+	token: NewToken,
+): WriteResult<boolean> {
+	if (state.tokenIdsByHash.has(sha256)) return written(false);
+	const refusal = withoutAccount(state, token);
+	if (refusal !== undefined) return refusal;
+	insertToken(state, change, token, sha256, hashPrefix(sha256), "token.import");
+	return written(true);
+}
+
+function insertToken(
+	state: MemoryState,
+	change: MemoryChange,
+	fields: NewToken,
+	hash: string,
+	prefix: string,
+	action: string,
+): TokenRecord {
+	const kept: KeptToken = {
+		...fields,
+		id: newId("token"),
+		hash,
+		tokenPrefix: prefix,
+		totalRequests: 0,
+		createdAt: change.at,
+	};
+	state.tokens.set(kept.id, kept);
+	state.tokenIdsByHash.set(hash, kept.id);
+	const record = shownToken(kept, change.at);
+	change.audit({ action, subject: kept.id, after: record });
+	return record;
 }

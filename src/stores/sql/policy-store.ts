@@ -2,11 +2,12 @@
 import type { EpochMillis } from "../../core/model/units.ts";
 import type { PolicyChange, PolicyStore } from "../../ports/policy-store.ts";
 import { type WriteResult, written } from "../../ports/write-result.ts";
-import { deletionsLast } from "../record.ts";
+import { inSafeOrder } from "../record.ts";
 import { deleteAccount, findAccount, putAccount } from "./account-store.ts";
 import { type PolicyTransaction, policyTransaction } from "./policy-transaction.ts";
 import { deleteRule, putRule } from "./rule-store.ts";
 import type { SqlDatabase } from "./sql-database.ts";
+import { importToken } from "./token-store.ts";
 
 export class SqlPolicyStore implements PolicyStore {
 	readonly #database: SqlDatabase;
@@ -25,7 +26,7 @@ export class SqlPolicyStore implements PolicyStore {
 	apply(changes: readonly PolicyChange[], actor: string): Promise<WriteResult<number>> {
 		return policyTransaction(this.#database, this.#epochNow(), actor, async (tx) => {
 			let altered = 0;
-			for (const change of deletionsLast(changes)) {
+			for (const change of inSafeOrder(changes)) {
 				const result = await applyChange(tx, change);
 				if (!result.ok) return result;
 				if (result.value) altered++;
@@ -41,6 +42,8 @@ async function applyChange(tx: PolicyTransaction, change: PolicyChange): Promise
 			return written(await putAccount(tx, change.account));
 		case "put_rule":
 			return putRule(tx, change.rule);
+		case "import_token":
+			return importToken(tx, change.sha256, change.token);
 		case "delete_account": {
 			const account = await findAccount(tx.session, change.id);
 			if (account === undefined || account.status === "deleted") return written(false);

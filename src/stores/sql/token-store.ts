@@ -14,7 +14,7 @@ import type {
 	TokenRecord,
 	TokenStore,
 } from "../../ports/token-store.ts";
-import { refused, type WriteResult, written } from "../../ports/write-result.ts";
+import { refused, type WriteRefusal, type WriteResult, written } from "../../ports/write-result.ts";
 import { newId } from "../record.ts";
 import {
 	importedAccount,
@@ -118,11 +118,7 @@ export class SqlTokenStore implements TokenStore {
 
 	create(token: NewToken, actor: string): Promise<WriteResult<IssuedToken>> {
 		return this.#change(actor, async (tx) => {
-			const account = await findAccount(tx.session, token.accountId);
-			if (account === undefined || account.status === "deleted") {
-				return refused("not_found", `account "${token.accountId}" does not exist: create it first`, "accountId");
-			}
-			return written(await issueToken(tx, token, "token.create"));
+			return (await withoutAccount(tx.session, token)) ?? written(await issueToken(tx, token, "token.create"));
 		});
 	}
 
@@ -179,6 +175,26 @@ export class SqlTokenStore implements TokenStore {
 	#change<T>(actor: string, work: (tx: PolicyTransaction) => Promise<WriteResult<T>>): Promise<WriteResult<T>> {
 		return policyTransaction(this.#database, this.#epochNow(), actor, work);
 	}
+}
+
+async function withoutAccount(session: SqlSession, token: NewToken): Promise<WriteRefusal | undefined> {
+	const account = await findAccount(session, token.accountId);
+	if (account !== undefined && account.status !== "deleted") return undefined;
+	return refused("not_found", `account "${token.accountId}" does not exist: create it first`, "accountId");
+}
+
+/** False when the key is known. */
+export async function importToken(
+	tx: PolicyTransaction,
+	sha256: string,
+	token: NewToken,
+): Promise<WriteResult<boolean>> {
+	const known = await tx.session.all("SELECT id FROM api_tokens WHERE token_hash = ?", [sha256]);
+	if (known.length > 0) return written(false);
+	const refusal = await withoutAccount(tx.session, token);
+	if (refusal !== undefined) return refusal;
+	await insertToken(tx, token, sha256, hashPrefix(sha256), "token.import");
+	return written(true);
 }
 
 async function findToken(session: SqlSession, id: string): Promise<KeptToken | undefined> {
