@@ -3,13 +3,14 @@
  * here and handed down.
  */
 
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import type { Server } from "node:http";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { pino } from "pino";
 import { compile } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
+import { formatProblem } from "../config/problem.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
 import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
@@ -19,26 +20,25 @@ import { Engine } from "../engine/engine.ts";
 import { RecentDecisions } from "../engine/recent-decisions.ts";
 import { TokenLookup } from "../engine/token-lookup.ts";
 import { AdminAccess } from "../http/admin/admin-access.ts";
+import type { ReloadResult } from "../http/admin/admin-context.ts";
 import { adminServer } from "../http/admin/admin-server.ts";
-import { Classifier } from "../http/classifier.ts";
 import { type DataPlane, dataPlaneServer } from "../http/data-plane.ts";
-import { AddressSet } from "../http/peers.ts";
 import type { Stores } from "../ports/stores.ts";
-import type { TokenReader } from "../ports/token-reader.ts";
 import { ProviderSet } from "../providers/provider-set.ts";
 import { type EmbeddedStores, openEmbedded } from "../stores/embedded/open.ts";
 import { FileJournal } from "../stores/journal/file-journal.ts";
 import { journalFiles } from "../stores/journal/journal-files.ts";
 import { LedgerWriter } from "../stores/journal/ledger-writer.ts";
-import { layeredTokens, TokenFileStore } from "../stores/memory/token-file-store.ts";
 import { refreshSnapshot, TokenSnapshotFile } from "../stores/snapshot/token-snapshot-file.ts";
 import { tokenHash } from "../stores/token-secret.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { obtainAdminToken, removeAdminUrl, writeAdminUrl } from "./admin-files.ts";
+import { classifierOf, planeSettingsOf, servingPoolsOf } from "./config-parts.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
 import { DECISIONS_KEPT, DecisionRecorder } from "./decision-recorder.ts";
 import { drain } from "./drain.ts";
 import { listen, urlOf } from "./listen.ts";
+import { type ConfigSource, LiveConfig } from "./live-config.ts";
 import { mayReadMetrics } from "./metrics-access.ts";
 import { noticesOf } from "./notices.ts";
 import { pricesOf } from "./prices.ts";
@@ -46,6 +46,7 @@ import { realClock } from "./real-clock.ts";
 import { logRecord } from "./request-log.ts";
 import { RunningScheduler } from "./running-scheduler.ts";
 import { systemClock, systemTimers } from "./system.ts";
+import { readTokenFile, TokenSource } from "./token-source.ts";
 
 /** How often changes made by another process are looked for; one indexed read. */
 const POLICY_POLL_MS = 100;
@@ -58,12 +59,16 @@ export interface RunningGateway {
 	readonly notices: readonly string[];
 	readonly plane: DataPlane;
 	readonly stores: Stores;
+	/** Reads the configuration again; for who is written in the audit log. Undefined when nobody said where it came from. */
+	reload(actor: string): Promise<ReloadResult | undefined>;
 	/** Requests under way end, new ones are refused; then everything is closed. Resolves within the drain time-out. */
 	close(): Promise<void>;
 }
 
 /** Rejects with a plain sentence when something it cannot do without is missing. */
-export async function startGateway(config: GatewayConfig): Promise<RunningGateway> {
+export async function startGateway(config: GatewayConfig, source?: ConfigSource): Promise<RunningGateway> {
+	/** Of what a reload changes: the values that hold. */
+	let holding = config;
 	const log = pino({ level: config.observability.logLevel }, pino.destination({ fd: 2, sync: false }));
 	const { dataDir } = config.storage;
 	mkdirSync(dataDir, { recursive: true, mode: 0o700 });
@@ -102,12 +107,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		rules,
 		allocator: lifecycleParts.allocator,
 		levelNames: lifecycleParts.levelNames,
-		pools: lifecycleParts.pools.map((pool) => ({
-			name: pool.name,
-			models: pool.models,
-			maxContextLength: pool.maxContextLength,
-			forceStream: false,
-		})),
+		pools: servingPoolsOf(lifecycleParts),
 		aliases: config.models,
 		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
@@ -143,9 +143,11 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		},
 	);
 
-	const { token: tokenConfig, header, default: fallback } = config.classifier;
-	const reader: TokenReader =
-		tokenConfig.file === undefined ? stores.tokens : layeredTokens(stores.tokens, readTokenFile(tokenConfig.file));
+	const { token: tokenConfig } = config.classifier;
+	const reader = new TokenSource(stores.tokens);
+	const tokenFile = readTokenFile(tokenConfig.file);
+	if (!tokenFile.ok) throw new Error(tokenFile.problems.map(formatProblem).join("\n"));
+	reader.use(tokenFile.tokens);
 	const snapshot = tokenConfig.enableSnapshotCache
 		? new TokenSnapshotFile(join(dataDir, "tokens.snapshot"), systemClock.epochNow)
 		: undefined;
@@ -169,35 +171,11 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 			onStoreFailure: (error) => log.error({ error: String(error) }, "token store does not answer"),
 		},
 	);
-	const classifier = new Classifier(
-		{
-			kind: config.requestScheduler.classifier,
-			headersEnabled: header.enabled,
-			tokensEnabled: tokenConfig.enabled,
-			defaultEnabled: fallback.enabled,
-			requireToken: header.requireToken,
-			untrusted: header.untrusted,
-			trusted: new AddressSet(header.trustedCidrs),
-			trustedProxies: new AddressSet(config.gateway.trustedProxies),
-			levels,
-			failOpenPriority: tokenConfig.failOpenPriority,
-		},
-		lookup,
-	);
 	const plane: DataPlane = {
-		settings: {
-			body: { maxBytes: config.gateway.maxBodyBytes, timeoutMs: config.gateway.bodyTimeoutMs },
-			headerTimeoutMs: config.gateway.headerTimeoutMs,
-			streamHoldMs: config.gateway.streamHoldMs,
-			passthroughPaths: config.gateway.passthroughPaths,
-			engines: lifecycleParts.pools.map(({ provider }) => ({
-				idleTimeoutMs: provider.idleTimeoutMs,
-				firstByteTimeoutMs: typeof provider.firstByteTimeoutMs === "number" ? provider.firstByteTimeoutMs : undefined,
-			})),
-		},
+		settings: planeSettingsOf(config, lifecycleParts),
 		engine,
 		lifecycle,
-		classifier,
+		classifier: classifierOf(config, levels, lookup),
 		upstreams: providers,
 		journal,
 		queues: lifecycleParts.allocator.queues,
@@ -269,6 +247,37 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		return lines;
 	});
 
+	let pools = lifecycleParts.pools;
+	const liveConfig =
+		source === undefined
+			? undefined
+			: new LiveConfig(source, lifecycleParts, {
+					rereadPolicy: reloadRules,
+					useTokens: (tokens) => {
+						reader.use(tokens);
+						lookup.forgetAll();
+						void takeSnapshot();
+					},
+					applyPlain: (next) => {
+						holding = next;
+						log.level = next.observability.logLevel;
+						plane.classifier = classifierOf(next, levels, lookup);
+						plane.settings = { ...planeSettingsOf(next, lifecycleParts), engines: plane.settings.engines };
+						plane.priceOf = pricesOf(next);
+						lifecycle.reconfigure({ aliases: next.models }, systemClock.now());
+					},
+					applyQueues: ({ allocator }) => lifecycle.reconfigure({ allocator }, systemClock.now()),
+					applyPools: (next, compiled) => {
+						pools = compiled.pools;
+						plane.settings = { ...plane.settings, engines: planeSettingsOf(next, compiled).engines };
+						lifecycle.reconfigure(
+							{ pools: servingPoolsOf(compiled), burstSeconds: next.capacity.burstSeconds },
+							systemClock.now(),
+						);
+					},
+					changeCore: (action) => engine.change(action),
+				});
+
 	const dataServer = dataPlaneServer(plane);
 	const adminToken = obtainAdminToken(dataDir, config.admin.tokenEnv, process.env);
 	const admin = adminServer({
@@ -280,6 +289,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		policyChanged: reloadRules,
 		tokenChanged: (hash) => lookup.forget(hash),
 		tokensChanged: () => lookup.forgetAll(),
+		...(liveConfig === undefined ? {} : { config: liveConfig }),
 		settle: async () => {
 			await journal.flushed();
 			await ledgerWriter.drain();
@@ -290,7 +300,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 			clock: systemClock,
 			timers: systemTimers,
 			flowPath: config.requestScheduler.flowPath,
-			modeOf: (pool) => (config.requestScheduler.enabled ? lifecycleParts.pools[pool]!.mode : "off"),
+			modeOf: (pool) => (config.requestScheduler.enabled ? pools[pool]!.mode : "off"),
 		}),
 		onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),
 	});
@@ -301,7 +311,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 	});
 	const metricsAccess = new AdminAccess(adminToken);
 	admin.get("/metrics", (request, reply) => {
-		if (!mayReadMetrics(config.admin.metricsPublic, metricsAccess, request.raw)) {
+		if (!mayReadMetrics(holding.admin.metricsPublic, metricsAccess, request.raw)) {
 			return reply.code(401).send({ error: { code: "missing_token", message: "/metrics needs the admin token here" } });
 		}
 		return reply.type("text/plain; version=0.0.4; charset=utf-8").send(metrics.render());
@@ -320,7 +330,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		plane.draining = true;
 		clearInterval(rulesTimer);
 		clearInterval(snapshotTimer);
-		await drain(dataServer, plane, config.gateway.drainTimeoutMs);
+		await drain(dataServer, plane, holding.gateway.drainTimeoutMs);
 		await journal.flushed();
 		engine.close();
 		await providers.close();
@@ -340,6 +350,14 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 		notices,
 		plane,
 		stores,
+		reload: async (actor) => {
+			const result = await liveConfig?.reload();
+			if (result?.ok === true) {
+				const after = { changed: result.changed, needsRestart: result.needsRestart };
+				await stores.audit.record({ actor, action: "config.reload", subject: "config", after });
+			}
+			return result;
+		},
 		close: () => {
 			closing ??= shutDown();
 			return closing;
@@ -349,10 +367,4 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 
 function depthsOf(lifecycle: Lifecycle): readonly number[] {
 	return lifecycle.rules.map(({ rule }: { rule: RoutingRule }) => rule.maxQueueDepth ?? Number.POSITIVE_INFINITY);
-}
-
-function readTokenFile(path: string): TokenReader {
-	const result = TokenFileStore.parse(readFileSync(path, "utf8"), path);
-	if (!result.ok) throw new Error(result.errors.join("\n"));
-	return result.store;
 }

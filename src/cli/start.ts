@@ -1,7 +1,18 @@
-/** `tokligence start`: runs the gateway until SIGTERM or SIGINT. */
+/** `tokligence start`: runs the gateway until SIGTERM or SIGINT; SIGHUP, or a changed file when asked, reads the configuration again. */
 import { Command } from "commander";
-import { startGateway } from "../app/gateway.ts";
-import { type ConfigOptions, EXIT_FAILURE, loadOrReport, processIo, withConfigOptions } from "./config-options.ts";
+import { watchConfig } from "../app/config-watch.ts";
+import { type RunningGateway, startGateway } from "../app/gateway.ts";
+import { reloadReport } from "../app/reload-report.ts";
+import { systemTimers } from "../app/system.ts";
+import {
+	type CommandIo,
+	type ConfigOptions,
+	EXIT_FAILURE,
+	loadFromOptions,
+	loadOrReport,
+	processIo,
+	withConfigOptions,
+} from "./config-options.ts";
 
 interface StartFlags extends ConfigOptions {
 	readonly upstream?: string;
@@ -9,6 +20,7 @@ interface StartFlags extends ConfigOptions {
 	readonly port?: string;
 	readonly adminPort?: string;
 	readonly json?: boolean;
+	readonly watch?: boolean;
 }
 
 export function startCommand(): Command {
@@ -18,29 +30,46 @@ export function startCommand(): Command {
 		.option("--data-dir <folder>", "where database, journal and admin token are kept")
 		.option("--port <n>", "port of the data plane; 0 takes any free one")
 		.option("--admin-port <n>", "port of the admin plane; 0 takes any free one")
+		.option("--watch", "reload when the configuration file changes, as SIGHUP does")
 		.option("--json", "print the ready line as JSON")
 		.addHelpText(
 			"after",
-			"\nExamples:\n  tokligence start --upstream http://127.0.0.1:8000\n  tokligence start --config config/gateway.ini --port 0 --json\n\nExit status: 0 after a clean stop, 1 when it cannot start, 78 for a wrong configuration.",
+			"\nExamples:\n  tokligence start --upstream http://127.0.0.1:8000\n  tokligence start --config config/gateway.ini --port 0 --json\n  tokligence start --config config/gateway.ini --watch\n\nOn SIGHUP the configuration is read again: what can change at once does, the rest is named.\nExit status: 0 after a clean stop, 1 when it cannot start, 78 for a wrong configuration.",
 		)
 		.action(async (flags: StartFlags) => {
 			const io = processIo();
-			const loaded = loadOrReport(flags, io, {
+			const configFlags = {
 				...(flags.upstream === undefined ? {} : { upstream: flags.upstream }),
 				...(flags.dataDir === undefined ? {} : { dataDir: flags.dataDir }),
 				...(flags.port === undefined ? {} : { port: flags.port }),
 				...(flags.adminPort === undefined ? {} : { adminPort: flags.adminPort }),
-			});
+			};
+			const loaded = loadOrReport(flags, io, configFlags);
 			if (loaded === undefined) return;
+			// From the first moment: unhandled, the signal would end a process that still starts.
+			let running: RunningGateway | undefined;
+			process.on("SIGHUP", () => {
+				if (running !== undefined) reload(running, io, "signal:SIGHUP");
+			});
 			try {
-				const gateway = await startGateway(loaded.config);
+				const gateway = await startGateway(loaded.config, {
+					file: loaded.file,
+					effective: loaded.effective,
+					load: () => loadFromOptions(flags, io, configFlags),
+				});
 				for (const notice of gateway.notices) io.error(notice);
 				io.out(
 					flags.json === true
 						? JSON.stringify({ event: "ready", data: gateway.dataUrl, admin: gateway.adminUrl })
 						: `ready: data plane ${gateway.dataUrl}, admin plane ${gateway.adminUrl}`,
 				);
+				running = gateway;
+				const unwatch =
+					flags.watch === true && loaded.file !== undefined
+						? watchConfig(loaded.file, systemTimers, () => reload(gateway, io, "file"))
+						: () => {};
 				const stop = () => {
+					unwatch();
 					void gateway.close().then(() => process.exit(0));
 				};
 				process.once("SIGTERM", stop);
@@ -51,4 +80,13 @@ export function startCommand(): Command {
 				process.exit();
 			}
 		});
+}
+
+function reload(gateway: RunningGateway, io: CommandIo, actor: string): void {
+	gateway.reload(actor).then(
+		(result) => {
+			if (result !== undefined) for (const line of reloadReport(result)) io.error(line);
+		},
+		(error: unknown) => io.error(`the configuration was not reloaded: ${(error as Error).message}`),
+	);
 }

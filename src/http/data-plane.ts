@@ -57,15 +57,16 @@ export interface ExchangeRecord {
 }
 
 export interface DataPlane {
-	readonly settings: DataPlaneSettings;
+	/** A reload replaces it, the classifier and the prices: each request uses what it finds. */
+	settings: DataPlaneSettings;
 	readonly engine: Engine;
 	readonly lifecycle: Lifecycle;
-	readonly classifier: Classifier;
+	classifier: Classifier;
 	readonly upstreams: Upstreams;
 	readonly journal: Journal;
 	readonly queues: readonly QueueSettings[];
 	readonly poolNames: readonly string[];
-	readonly priceOf: (model: string, usage: Usage) => NanoDollars;
+	priceOf: (model: string, usage: Usage) => NanoDollars;
 	readonly onEnd: (record: ExchangeRecord) => void;
 	/** Told of an exception that should not have been. */
 	readonly onBug: (error: unknown, requestId: string) => void;

@@ -5,7 +5,8 @@ import { refuse } from "./admin-error.ts";
 import { message } from "./fields.ts";
 import { answer, type Operation, operation } from "./operation.ts";
 
-const NO_GATEWAY = "no gateway runs here: `tokligence config show` prints what a start would use";
+const NO_GATEWAY =
+	"no gateway that knows its configuration runs here: `tokligence config show` prints what a start would use";
 
 export const configOperations: readonly Operation[] = [
 	operation(
@@ -56,7 +57,12 @@ export const configOperations: readonly Operation[] = [
 				return refuse("invalid_request", `nothing was changed: ${result.problems.map(formatProblem).join("; ")}`);
 			}
 			const { changed, needsRestart } = result;
-			await context.stores.audit.record({ actor, action: "config.reload", subject: "config", after: { changed } });
+			await context.stores.audit.record({
+				actor,
+				action: "config.reload",
+				subject: "config",
+				after: { changed, needsRestart },
+			});
 			const waiting = needsRestart.length === 0 ? "" : `, ${needsRestart.length} wait for the next start`;
 			return answer({
 				changed,

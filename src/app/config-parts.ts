@@ -1,0 +1,46 @@
+/** What the data plane takes from a configuration, at the start and at each reload. */
+import type { CompiledConfig } from "../config/compile.ts";
+import type { GatewayConfig } from "../config/gateway-config.ts";
+import type { ServingPool } from "../core/lifecycle/lifecycle.ts";
+import type { TokenLookup } from "../engine/token-lookup.ts";
+import { Classifier } from "../http/classifier.ts";
+import type { DataPlaneSettings } from "../http/data-plane.ts";
+import { AddressSet } from "../http/peers.ts";
+
+export function servingPoolsOf({ pools }: CompiledConfig): readonly ServingPool[] {
+	return pools.map(({ name, models, maxContextLength }) => ({ name, models, maxContextLength, forceStream: false }));
+}
+
+export function planeSettingsOf(config: GatewayConfig, { pools }: CompiledConfig): DataPlaneSettings {
+	const { gateway } = config;
+	return {
+		body: { maxBytes: gateway.maxBodyBytes, timeoutMs: gateway.bodyTimeoutMs },
+		headerTimeoutMs: gateway.headerTimeoutMs,
+		streamHoldMs: gateway.streamHoldMs,
+		passthroughPaths: gateway.passthroughPaths,
+		engines: pools.map(({ provider }) => ({
+			idleTimeoutMs: provider.idleTimeoutMs,
+			firstByteTimeoutMs: typeof provider.firstByteTimeoutMs === "number" ? provider.firstByteTimeoutMs : undefined,
+		})),
+	};
+}
+
+/** `levels`: of the process; their number does not change while it runs. */
+export function classifierOf(config: GatewayConfig, levels: number, lookup: TokenLookup): Classifier {
+	const { token, header, default: fallback } = config.classifier;
+	return new Classifier(
+		{
+			kind: config.requestScheduler.classifier,
+			headersEnabled: header.enabled,
+			tokensEnabled: token.enabled,
+			defaultEnabled: fallback.enabled,
+			requireToken: header.requireToken,
+			untrusted: header.untrusted,
+			trusted: new AddressSet(header.trustedCidrs),
+			trustedProxies: new AddressSet(config.gateway.trustedProxies),
+			levels,
+			failOpenPriority: token.failOpenPriority,
+		},
+		lookup,
+	);
+}
