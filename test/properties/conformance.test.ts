@@ -296,7 +296,7 @@ function play(settings: ReturnType<typeof settingsOf>, history: readonly Operati
 				endpoint.aheadTokens,
 				endpoint.freeingSequences,
 			]).toEqual([0, 0, 0, 0, 0, 0]);
-			expect(endpoint.runningHead).toBe(-1);
+			expect(endpoint.rows).toEqual([]);
 		}
 		for (const [index, queue] of pool.queues.entries()) {
 			expect([

@@ -441,7 +441,7 @@ export class History {
 					endpoint.prefillTokens,
 					endpoint.freeingSequences,
 					endpoint.freeingTokens,
-					endpoint.runningHead + 1,
+					endpoint.rows.length,
 				];
 				must(
 					left.every((count) => count === 0),

@@ -5,7 +5,7 @@
  * privileged ones (queues in `headroom_for`). The prefill window limits prompt tokens of ordinary requests that still wait for
  * their first token: an engine prefills first come, first served, so they stand in front of a privileged prompt.
  */
-import type { Tokens } from "../model/units.ts";
+import type { Millis, Tokens } from "../model/units.ts";
 
 export class Endpoint {
 	up = true;
@@ -24,14 +24,36 @@ export class Endpoint {
 	/** Space of preempted requests whose abort is not confirmed. */
 	freeingSequences = 0;
 	freeingTokens: Tokens = 0;
-	/** First row of the list of running requests, -1 when none. */
-	runningHead = -1;
+	/** Rows of the requests that run here, in no order, and since when each does. */
+	readonly rows: number[] = [];
+	readonly #since: Millis[] = [];
 
 	configure(sequencesMax: number, tokensMax: Tokens, headroom: number): void {
 		this.sequencesMax = sequencesMax;
 		this.tokensMax = tokensMax;
 		this.headroomSequences = headroomOf(sequencesMax, headroom);
 		this.headroomTokens = Number.isFinite(tokensMax) ? Math.ceil(tokensMax * headroom) : 0;
+	}
+
+	/** A request starts here; returns its place in `rows`. */
+	started(row: number, now: Millis): number {
+		this.#since.push(now);
+		return this.rows.push(row) - 1;
+	}
+
+	/** The request at `place` no longer runs here; returns the row that has its place now, -1 when none. */
+	ended(place: number): number {
+		const row = this.rows.pop()!;
+		const since = this.#since.pop()!;
+		if (place === this.rows.length) return -1;
+		this.rows[place] = row;
+		this.#since[place] = since;
+		return row;
+	}
+
+	/** When the request at `place` started. */
+	sinceAt(place: number): Millis {
+		return this.#since[place]!;
 	}
 
 	/** Room for a privileged request in its turn. */

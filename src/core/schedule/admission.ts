@@ -35,15 +35,15 @@ export class Admission {
 		this.#ruleDepths = depths;
 		this.#ruleWaiting = new Int32Array(depths.length);
 		this.#ruleBacklogs.clear();
-		for (let row = 0; row < this.#requests.size; row++) this.#requests.rule[row] = -1;
+		for (let row = 0; row < this.#requests.size; row++) this.#requests.setRule(row, -1);
 	}
 
 	/** Whom to give up because a new request waits beyond a bound: a row (possibly its own), or -1 when there is room. */
 	overflow(row: number): number {
 		const requests = this.#requests;
-		const pool = this.pools[requests.pool[row]!]!;
-		const queue = requests.queue[row]!;
-		const rule = requests.rule[row]!;
+		const pool = this.pools[requests.pool(row)]!;
+		const queue = requests.queue(row);
+		const rule = requests.rule(row);
 		if (rule >= 0 && this.#ruleWaiting[rule]! > (this.#ruleDepths[rule] ?? Number.POSITIVE_INFINITY)) {
 			return this.#heaviest(this.#ruleBacklog(rule));
 		}
@@ -56,13 +56,13 @@ export class Admission {
 	left(row: number): void {
 		const requests = this.#requests;
 		this.waiting--;
-		this.waitingBytes -= requests.bodyBytes[row]!;
-		const rule = requests.rule[row]!;
+		this.waitingBytes -= requests.bodyBytes(row);
+		const rule = requests.rule(row);
 		if (rule >= 0 && rule < this.#ruleWaiting.length) {
 			this.#ruleWaiting[rule] = this.#ruleWaiting[rule]! - 1;
 			const backlog = this.#ruleBacklogs.get(rule);
 			if (backlog !== undefined) {
-				backlog.remove(requests.leaf[row]!, this.#costOf(row));
+				backlog.remove(requests.leaf(row), this.#costOf(row));
 				if (this.#ruleWaiting[rule]! < this.#ruleDepths[rule]! / 2) this.#ruleBacklogs.delete(rule);
 			}
 		}
@@ -70,9 +70,9 @@ export class Admission {
 		const key = this.#keyOf(row);
 		const backlog = this.#queueBacklogs.get(key);
 		if (backlog === undefined) return;
-		backlog.remove(requests.leaf[row]!, this.#costOf(row));
-		const pool = this.pools[requests.pool[row]!]!;
-		const queue = requests.queue[row]!;
+		backlog.remove(requests.leaf(row), this.#costOf(row));
+		const pool = this.pools[requests.pool(row)]!;
+		const queue = requests.queue(row);
 		const crowd = Math.min(pool.queues[queue]!.maxDepth, this.#settings.maxWaiting);
 		if (pool.waiting(queue) < crowd / 2) this.#queueBacklogs.delete(key);
 	}
@@ -81,14 +81,14 @@ export class Admission {
 	joined(row: number): void {
 		const requests = this.#requests;
 		this.waiting++;
-		this.waitingBytes += requests.bodyBytes[row]!;
-		const rule = requests.rule[row]!;
+		this.waitingBytes += requests.bodyBytes(row);
+		const rule = requests.rule(row);
 		if (rule >= 0 && rule < this.#ruleWaiting.length) {
 			this.#ruleWaiting[rule] = this.#ruleWaiting[rule]! + 1;
-			this.#ruleBacklogs.get(rule)?.add(requests.ticketOf(row), requests.leaf[row]!, this.#costOf(row));
+			this.#ruleBacklogs.get(rule)?.add(requests.ticketOf(row), requests.leaf(row), this.#costOf(row));
 		}
 		if (this.#queueBacklogs.size > 0) {
-			this.#queueBacklogs.get(this.#keyOf(row))?.add(requests.ticketOf(row), requests.leaf[row]!, this.#costOf(row));
+			this.#queueBacklogs.get(this.#keyOf(row))?.add(requests.ticketOf(row), requests.leaf(row), this.#costOf(row));
 		}
 	}
 
@@ -116,7 +116,7 @@ export class Admission {
 		const known = this.#queueBacklogs.get(key);
 		if (known !== undefined) return known;
 		const requests = this.#requests;
-		const backlog = this.#build((row) => requests.pool[row] === pool.index && requests.queue[row] === queue);
+		const backlog = this.#build((row) => requests.pool(row) === pool.index && requests.queue(row) === queue);
 		this.#queueBacklogs.set(key, backlog);
 		return backlog;
 	}
@@ -124,7 +124,7 @@ export class Admission {
 	#ruleBacklog(rule: number): Backlog {
 		const known = this.#ruleBacklogs.get(rule);
 		if (known !== undefined) return known;
-		const backlog = this.#build((row) => this.#requests.rule[row] === rule);
+		const backlog = this.#build((row) => this.#requests.rule(row) === rule);
 		this.#ruleBacklogs.set(rule, backlog);
 		return backlog;
 	}
@@ -135,22 +135,22 @@ export class Admission {
 			(node) => this.#tree.parentOf(node),
 			(ticket: Ticket, leaf: number) => {
 				const row = requests.rowOf(ticket);
-				return row >= 0 && requests.state[row] === WAITING && requests.leaf[row] === leaf;
+				return row >= 0 && requests.state(row) === WAITING && requests.leaf(row) === leaf;
 			},
 		);
 		const rows: number[] = [];
-		for (let row = 0; row < requests.size; row++) if (requests.state[row] === WAITING && belongs(row)) rows.push(row);
-		rows.sort((a, b) => requests.arrival[a]! - requests.arrival[b]!);
-		for (const row of rows) backlog.add(requests.ticketOf(row), requests.leaf[row]!, this.#costOf(row));
+		for (let row = 0; row < requests.size; row++) if (requests.state(row) === WAITING && belongs(row)) rows.push(row);
+		rows.sort((a, b) => requests.arrival(a) - requests.arrival(b));
+		for (const row of rows) backlog.add(requests.ticketOf(row), requests.leaf(row), this.#costOf(row));
 		return backlog;
 	}
 
 	#keyOf(row: number): number {
-		return this.#requests.pool[row]! * 128 + this.#requests.queue[row]!;
+		return this.#requests.pool(row) * 128 + this.#requests.queue(row);
 	}
 
 	#costOf(row: number): number {
 		const requests = this.#requests;
-		return costOf(this.#settings.cost, requests.prompt[row]!, requests.completion[row]!, requests.cached[row]!);
+		return costOf(this.#settings.cost, requests.prompt(row), requests.completion(row), requests.cached(row));
 	}
 }

@@ -5,6 +5,19 @@
 export interface FlowPath {
 	/** One id per step; `ids[i]` names the node at depth i + 1 and contains all outer keys. */
 	readonly ids: readonly string[];
+	/**
+	 * Where a flow tree last found this path, so that a busy identity costs no look-up by its strings: good while `foundIn` still has that
+	 * generation of that leaf below that root. Only the flow tree reads and writes these.
+	 */
+	foundIn: object | undefined;
+	foundRoot: number;
+	foundLeaf: number;
+	foundGeneration: number;
+}
+
+/** A path of ready-made ids. */
+export function flowPathOf(ids: readonly string[]): FlowPath {
+	return { ids, foundIn: undefined, foundRoot: -1, foundLeaf: -1, foundGeneration: 0 };
 }
 
 /**
@@ -22,5 +35,5 @@ export function flowPath(keys: readonly string[]): FlowPath {
 		id += `${key.includes("\0") ? key.replaceAll("\0", "\0\x01") : key}\0\0`;
 		ids.push(id);
 	}
-	return { ids };
+	return flowPathOf(ids);
 }

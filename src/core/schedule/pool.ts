@@ -89,7 +89,9 @@ export class Pool implements QueueView {
 
 	readonly #shared: Shared;
 	readonly #bestEffort = new QueueSet();
-	readonly #privileged: Uint8Array;
+	readonly #privileged = new QueueSet();
+	/** 1 for queues that nothing but space ever keeps back: no ceiling of their own, no prefill window. */
+	readonly #ungated: Uint8Array;
 	#tokenRate: RateBucket | undefined;
 	#requestRate: RateBucket | undefined;
 	#weightTotal = 0;
@@ -105,7 +107,7 @@ export class Pool implements QueueView {
 		this.window = new PrefillWindow(settings.capacity.maxPrefillTokens, settings.capacity.prefillWindowMs);
 		const { queues } = shared.settings;
 		this.weights = Float64Array.from(queues, (queue) => queue.weight);
-		this.#privileged = new Uint8Array(queues.length);
+		this.#ungated = new Uint8Array(queues.length);
 		this.queues = queues.map((queue) => ({
 			settings: queue,
 			root: shared.tree.createRoot(),
@@ -143,8 +145,8 @@ export class Pool implements QueueView {
 		for (const endpoint of this.endpoints) {
 			endpoint.configure(capacity.maxConcurrent, capacity.maxInflightTokens, capacity.headroom);
 		}
-		this.#privileged.fill(0);
-		for (const queue of capacity.headroomFor) if (queue < this.count) this.#privileged[queue] = 1;
+		for (let queue = 0; queue < this.count; queue++) this.#privileged.delete(queue);
+		for (const queue of capacity.headroomFor) if (queue < this.count) this.#privileged.add(queue);
 		this.#tokenRate = changedRate(this.#tokenRate, capacity.maxTokensPerSec, capacity.burstSeconds, now);
 		this.#requestRate = changedRate(this.#requestRate, capacity.maxRps, capacity.burstSeconds, now);
 		for (const state of this.queues) {
@@ -172,6 +174,9 @@ export class Pool implements QueueView {
 		const { limitTps, limitRps } = change;
 		if (limitTps !== undefined) state.tokenRate = changedRate(state.tokenRate, limitTps, burstSeconds, now);
 		if (limitRps !== undefined) state.requestRate = changedRate(state.requestRate, limitRps, burstSeconds, now);
+		const queue = this.queues.indexOf(state);
+		const open = this.window.tokens === Number.POSITIVE_INFINITY || this.#privileged.has(queue);
+		this.#ungated[queue] = open && state.tokenRate === undefined && state.requestRate === undefined ? 1 : 0;
 	}
 
 	/** Whether a queue's own ceilings have room at `now`. */
@@ -190,7 +195,7 @@ export class Pool implements QueueView {
 		let fits = false;
 		for (const endpoint of this.endpoints) {
 			if (!endpoint.up) continue;
-			if (this.#privileged[queue] === 1) {
+			if (this.#privileged.has(queue)) {
 				if (endpoint.fitsPrivileged(sequences, tokens)) return "none";
 			} else if (endpoint.fitsOrdinary(sequences, tokens)) {
 				if (endpoint.windowOpen(prompt, this.window.tokens)) return "none";
@@ -202,7 +207,7 @@ export class Pool implements QueueView {
 
 	/** Whether a queue may use the headroom. */
 	isPrivileged(queue: number): boolean {
-		return this.#privileged[queue] === 1;
+		return this.#privileged.has(queue);
 	}
 
 	/** Roughly when a request of `tokens` joining `queue` now would start, from now: what waits before it over recent throughput. */
@@ -222,7 +227,7 @@ export class Pool implements QueueView {
 	}
 
 	ready(queue: number): boolean {
-		return this.hasRate(queue) && this.open(queue);
+		return this.#ungated[queue] === 1 || (this.hasRate(queue) && this.open(queue));
 	}
 
 	hasRate(queue: number): boolean {
@@ -231,9 +236,9 @@ export class Pool implements QueueView {
 	}
 
 	open(queue: number): boolean {
-		if (this.#privileged[queue] === 1) return true;
+		if (this.#privileged.has(queue)) return true;
 		if (this.#windowHeld) return false;
-		const prompt = this.#shared.requests.prompt[this.#head(queue)]!;
+		const prompt = this.#shared.requests.prompt(this.#head(queue));
 		const window = this.window.tokens;
 		for (const endpoint of this.endpoints) if (endpoint.up && endpoint.windowOpen(prompt, window)) return true;
 		this.#windowHeld = true;
@@ -245,7 +250,7 @@ export class Pool implements QueueView {
 	}
 
 	headMayUpgrade(queue: number): boolean {
-		return (this.#shared.requests.flags[this.#head(queue)]! & FLAG_MAY_UPGRADE) !== 0;
+		return (this.#shared.requests.flags(this.#head(queue)) & FLAG_MAY_UPGRADE) !== 0;
 	}
 
 	shareInFlight(queue: number): number {
@@ -273,8 +278,13 @@ export class Pool implements QueueView {
 	isUpgraded(ticket: Ticket, lender: number): boolean {
 		const { requests } = this.#shared;
 		const row = requests.rowOf(ticket);
-		if (row < 0 || requests.state[row] === WAITING || requests.pool[row] !== this.index) return false;
-		return requests.payer[row] === lender && requests.queue[row] !== lender;
+		if (row < 0 || requests.state(row) === WAITING || requests.pool(row) !== this.index) return false;
+		return requests.payer(row) === lender && requests.queue(row) !== lender;
+	}
+
+	/** Since when a row runs. */
+	since(row: number): Millis {
+		return this.#endpointOf(row).sinceAt(this.#shared.requests.next(row));
 	}
 
 	// --- movements of one request
@@ -282,40 +292,40 @@ export class Pool implements QueueView {
 	/** A row begins to wait, at the tail of its flow or (taken back) at its head. */
 	enqueue(row: number, first: boolean): void {
 		const { requests, tree } = this.#shared;
-		requests.state[row] = WAITING;
-		this.queues[requests.queue[row]!]!.waitingTokens += requests.charge(row);
-		if (first) tree.enqueueFirst(requests.leaf[row]!, row);
-		else tree.enqueue(requests.leaf[row]!, row);
-		this.refreshActive(requests.queue[row]!);
+		requests.setState(row, WAITING);
+		this.queues[requests.queue(row)]!.waitingTokens += requests.charge(row);
+		if (first) tree.enqueueFirst(requests.leaf(row), row);
+		else tree.enqueue(requests.leaf(row), row);
+		this.refreshActive(requests.queue(row));
 	}
 
 	/** Takes a waiting row out of its queue without serving it. */
 	leave(row: number): void {
 		const { requests, tree, wheel } = this.#shared;
 		wheel.cancel(row);
-		tree.remove(requests.leaf[row]!, row);
-		this.queues[requests.queue[row]!]!.waitingTokens -= requests.charge(row);
-		this.refreshActive(requests.queue[row]!);
+		tree.remove(requests.leaf(row), row);
+		this.queues[requests.queue(row)]!.waitingTokens -= requests.charge(row);
+		this.refreshActive(requests.queue(row));
 		this.#shared.leftQueue(row);
 	}
 
 	/** Tokens came for a running row; beyond its estimate they are charged as they come. */
 	produced(row: number, tokens: Tokens, now: Millis): void {
 		const { requests } = this.#shared;
-		if ((requests.flags[row]! & FLAG_ANSWERED) === 0) {
-			requests.flags[row]! |= FLAG_ANSWERED;
-			this.window.learn(requests.prompt[row]!, now - requests.since[row]!);
+		if ((requests.flags(row) & FLAG_ANSWERED) === 0) {
+			requests.setFlags(row, requests.flags(row) | FLAG_ANSWERED);
+			this.window.learn(requests.prompt(row), now - this.since(row));
 			this.leaveWindow(row, now);
 		}
 		const before = requests.charge(row);
-		const produced = requests.produced[row]! + tokens;
-		requests.produced[row] = produced;
+		const produced = requests.produced(row) + tokens;
+		requests.setProduced(row, produced);
 		const more = requests.charge(row) - before;
 		if (more > 0) {
 			this.#endpointOf(row).tokens += more;
-			if ((requests.flags[row]! & FLAG_AHEAD) !== 0) this.#endpointOf(row).aheadTokens += more;
-			if (requests.state[row] === ABORTING) this.#endpointOf(row).freeingTokens += more;
-			this.queues[requests.queue[row]!]!.inFlightTokens += more;
+			if ((requests.flags(row) & FLAG_AHEAD) !== 0) this.#endpointOf(row).aheadTokens += more;
+			if (requests.state(row) === ABORTING) this.#endpointOf(row).freeingTokens += more;
+			this.queues[requests.queue(row)]!.inFlightTokens += more;
 			this.#chargeMore(row, more * this.#shared.settings.cost.completionWeight, more, now);
 		}
 	}
@@ -332,7 +342,7 @@ export class Pool implements QueueView {
 			prompt + completion - chargedTokens,
 			now,
 		);
-		tree.release(requests.leaf[row]!);
+		tree.release(requests.leaf(row));
 		this.throughput.record(prompt + completion, now);
 	}
 
@@ -343,40 +353,40 @@ export class Pool implements QueueView {
 		const chargedCost = this.#chargedCost(row, chargedTokens);
 		this.#giveBack(row, now);
 		this.#chargeMore(row, -chargedCost, -chargedTokens, now);
-		this.queues[requests.payer[row]!]!.requestRate?.debit(-1, now);
+		this.queues[requests.payer(row)]!.requestRate?.debit(-1, now);
 		this.#requestRate?.debit(-1, now);
-		requests.produced[row] = 0;
-		requests.flags[row]! &= FLAG_MAY_UPGRADE | FLAG_OBSERVED | FLAG_BUFFERED;
-		requests.endpoint[row] = -1;
-		requests.payer[row] = requests.queue[row]!;
+		requests.setProduced(row, 0);
+		requests.setFlags(row, requests.flags(row) & (FLAG_MAY_UPGRADE | FLAG_OBSERVED | FLAG_BUFFERED));
+		requests.setEndpoint(row, -1);
+		requests.setPayer(row, requests.queue(row));
 		// Waits again before its run is released: a flow with nothing waiting or running could be dropped.
 		this.enqueue(row, true);
-		tree.release(requests.leaf[row]!);
+		tree.release(requests.leaf(row));
 	}
 
 	/** Upgraded rows that ran too long, or that the lender's own traffic needs gone, go on at their own bucket's cost. */
 	recharge(row: number, now: Millis): void {
 		const { requests } = this.#shared;
-		const lender = this.queues[requests.payer[row]!]!;
-		const own = this.queues[requests.queue[row]!]!;
-		const unspent = Math.max(0, requests.completion[row]! - requests.produced[row]!);
+		const lender = this.queues[requests.payer(row)]!;
+		const own = this.queues[requests.queue(row)]!;
+		const unspent = Math.max(0, requests.completion(row) - requests.produced(row));
 		lender.tokenRate?.debit(-unspent, now);
 		own.tokenRate?.debit(unspent, now);
 		lender.requestRate?.debit(-1, now);
 		own.requestRate?.debit(1, now);
-		this.upgrades.remove(requests.payer[row]!);
-		requests.payer[row] = requests.queue[row]!;
+		this.upgrades.remove(requests.payer(row));
+		requests.setPayer(row, requests.queue(row));
 	}
 
 	/** Its first token came, or would have: the timer it leaves behind is that of its upgrade. */
 	leaveWindow(row: number, now: Millis): void {
 		const { requests, wheel, settings } = this.#shared;
-		if ((requests.flags[row]! & FLAG_IN_WINDOW) === 0) return;
-		requests.flags[row]! &= ~FLAG_IN_WINDOW;
-		this.#endpointOf(row).prefillTokens -= requests.prompt[row]!;
+		if ((requests.flags(row) & FLAG_IN_WINDOW) === 0) return;
+		requests.setFlags(row, requests.flags(row) & ~FLAG_IN_WINDOW);
+		this.#endpointOf(row).prefillTokens -= requests.prompt(row);
 		wheel.cancel(row);
-		if (requests.payer[row] !== requests.queue[row]) {
-			wheel.set(row, Math.max(now + 1, requests.since[row]! + settings.upgrades.maxTimeMs), now);
+		if (requests.payer(row) !== requests.queue(row)) {
+			wheel.set(row, Math.max(now + 1, this.since(row) + settings.upgrades.maxTimeMs), now);
 		}
 	}
 
@@ -416,9 +426,9 @@ export class Pool implements QueueView {
 			const endpoint = this.#endpointFor(row, queue);
 			if (endpoint >= 0) {
 				this.#dispatch(row, queue, payer, endpoint, false);
-			} else if (!this.couldRun(this.#shared.requests.sequences[row]!, this.#shared.requests.charge(row))) {
+			} else if (!this.couldRun(this.#shared.requests.sequences(row), this.#shared.requests.charge(row))) {
 				this.#shared.cannotRun(row);
-			} else if (this.#privileged[queue] === 1 || !this.scheduler.ignoresOrder || !this.#dispatchAhead()) {
+			} else if (this.#privileged.has(queue) || !this.scheduler.ignoresOrder || !this.#dispatchAhead()) {
 				this.blockedBy = "space";
 				this.#preemptFor(row, queue);
 				return;
@@ -436,12 +446,14 @@ export class Pool implements QueueView {
 	/** Starts the best privileged request that fits in the headroom, ahead of its turn. */
 	#dispatchAhead(): boolean {
 		const { requests } = this.#shared;
-		for (let queue = this.active.next(0); queue >= 0; queue = this.active.next(queue + 1)) {
-			if (this.#privileged[queue] === 0 || !this.ready(queue)) continue;
+		const { active } = this;
+		const privileged = this.#privileged;
+		for (let queue = active.nextCommon(privileged, 0); queue >= 0; queue = active.nextCommon(privileged, queue + 1)) {
+			if (!this.ready(queue)) continue;
 			const row = this.#head(queue);
 			for (let at = 0; at < this.endpoints.length; at++) {
 				const endpoint = this.endpoints[at]!;
-				if (endpoint.up && endpoint.fitsAhead(requests.sequences[row]!, requests.charge(row))) {
+				if (endpoint.up && endpoint.fitsAhead(requests.sequences(row), requests.charge(row))) {
 					this.#dispatch(row, queue, queue, at, true);
 					return true;
 				}
@@ -456,10 +468,10 @@ export class Pool implements QueueView {
 	 */
 	#endpointFor(row: number, queue: number): number {
 		const { requests } = this.#shared;
-		const sequences = requests.sequences[row]!;
+		const sequences = requests.sequences(row);
 		const tokens = requests.charge(row);
-		const privileged = this.#privileged[queue] === 1;
-		const preferred = requests.endpoint[row]!;
+		const privileged = this.#privileged.has(queue);
+		const preferred = requests.endpoint(row);
 		let best = -1;
 		let preferredFits = false;
 		for (let at = 0; at < this.endpoints.length; at++) {
@@ -469,7 +481,7 @@ export class Pool implements QueueView {
 				if (!endpoint.fitsPrivileged(sequences, tokens)) continue;
 			} else if (
 				!endpoint.fitsOrdinary(sequences, tokens) ||
-				!endpoint.windowOpen(requests.prompt[row]!, this.window.tokens)
+				!endpoint.windowOpen(requests.prompt(row), this.window.tokens)
 			) {
 				continue;
 			}
@@ -486,39 +498,38 @@ export class Pool implements QueueView {
 		const endpoint = this.endpoints[at]!;
 		const state = this.queues[queue]!;
 		const tokens = requests.charge(row);
-		const sequences = requests.sequences[row]!;
+		const sequences = requests.sequences(row);
 		const cost = this.#costOf(row);
 		wheel.cancel(row);
-		tree.dispatch(requests.leaf[row]!, row, cost, requests.weight[row]!);
+		tree.dispatch(requests.leaf(row), row, cost, requests.weight(row));
 		this.#shared.leftQueue(row);
-		requests.state[row] = RUNNING;
-		requests.since[row] = now;
-		requests.endpoint[row] = at;
-		requests.payer[row] = payer;
+		requests.setState(row, RUNNING);
+		requests.setEndpoint(row, at);
+		requests.setPayer(row, payer);
 		endpoint.sequences += sequences;
 		endpoint.tokens += tokens;
 		if (ahead) {
 			endpoint.aheadSequences += sequences;
 			endpoint.aheadTokens += tokens;
-			requests.flags[row]! |= FLAG_AHEAD;
+			requests.setFlags(row, requests.flags(row) | FLAG_AHEAD);
 		}
-		this.#link(row, endpoint);
+		requests.setNext(row, endpoint.started(row, now));
 		state.waitingTokens -= tokens;
 		state.inFlight += sequences;
 		state.inFlightTokens += tokens;
 		state.dispatched++;
-		const waitMs = now - requests.arrival[row]!;
+		const waitMs = now - requests.arrival(row);
 		state.waitMsTotal += waitMs;
-		if (this.#privileged[queue] === 0) {
-			endpoint.prefillTokens += requests.prompt[row]!;
-			requests.flags[row]! |= FLAG_IN_WINDOW;
+		if (!this.#privileged.has(queue)) {
+			endpoint.prefillTokens += requests.prompt(row);
+			requests.setFlags(row, requests.flags(row) | FLAG_IN_WINDOW);
 		}
 		if (payer !== queue) {
 			this.upgrades.add(payer, requests.ticketOf(row), queue);
 			this.upgrades.compact(payer, (ticket) => this.isUpgraded(ticket, payer));
 		}
-		if ((requests.flags[row]! & FLAG_OBSERVED) === 0 && (requests.flags[row]! & FLAG_IN_WINDOW) !== 0) {
-			wheel.set(row, now + this.window.expectedMs(requests.prompt[row]!), now);
+		if ((requests.flags(row) & FLAG_OBSERVED) === 0 && (requests.flags(row) & FLAG_IN_WINDOW) !== 0) {
+			wheel.set(row, now + this.window.expectedMs(requests.prompt(row)), now);
 		} else if (payer !== queue) {
 			wheel.set(row, now + settings.upgrades.maxTimeMs, now);
 		}
@@ -538,18 +549,18 @@ export class Pool implements QueueView {
 		if (preemption === undefined || queue > preemption.preemptorMax) return;
 		const victims = chooseVictims(this.endpoints, requests, preemption, row, this.#now);
 		for (const victim of victims) {
-			requests.state[victim] = ABORTING;
+			requests.setState(victim, ABORTING);
 			const endpoint = this.#endpointOf(victim);
-			endpoint.freeingSequences += requests.sequences[victim]!;
+			endpoint.freeingSequences += requests.sequences(victim);
 			endpoint.freeingTokens += requests.charge(victim);
 			this.preemptions++;
 			log.push(
 				"preempt",
 				requests.ticketOf(victim),
 				this.index,
-				requests.queue[victim]!,
+				requests.queue(victim),
 				queue,
-				requests.endpoint[victim]!,
+				requests.endpoint(victim),
 				"preemption",
 				0,
 			);
@@ -566,24 +577,24 @@ export class Pool implements QueueView {
 
 	#costOf(row: number): Cost {
 		const { requests, settings } = this.#shared;
-		return costOf(settings.cost, requests.prompt[row]!, requests.completion[row]!, requests.cached[row]!);
+		return costOf(settings.cost, requests.prompt(row), requests.completion(row), requests.cached(row));
 	}
 
 	/** What a running row has been charged so far. */
 	#chargedCost(row: number, chargedTokens: Tokens): Cost {
 		const { requests, settings } = this.#shared;
-		const prompt = requests.prompt[row]!;
-		return costOf(settings.cost, prompt, chargedTokens - prompt, requests.cached[row]!);
+		const prompt = requests.prompt(row);
+		return costOf(settings.cost, prompt, chargedTokens - prompt, requests.cached(row));
 	}
 
 	#chargeMore(row: number, cost: Cost, tokens: Tokens, now: Millis): void {
 		const { requests, tree } = this.#shared;
 		if (cost !== 0) {
-			tree.adjust(requests.leaf[row]!, cost, requests.weight[row]!);
-			this.scheduler.charge(requests.queue[row]!, cost, false);
+			tree.adjust(requests.leaf(row), cost, requests.weight(row));
+			this.scheduler.charge(requests.queue(row), cost, false);
 		}
 		if (tokens !== 0) {
-			this.queues[requests.payer[row]!]!.tokenRate?.debit(tokens, now);
+			this.queues[requests.payer(row)]!.tokenRate?.debit(tokens, now);
 			this.#tokenRate?.debit(tokens, now);
 		}
 	}
@@ -594,26 +605,27 @@ export class Pool implements QueueView {
 		wheel.cancel(row);
 		const endpoint = this.#endpointOf(row);
 		const tokens = requests.charge(row);
-		const sequences = requests.sequences[row]!;
+		const sequences = requests.sequences(row);
 		endpoint.sequences -= sequences;
 		endpoint.tokens -= tokens;
-		if ((requests.flags[row]! & FLAG_AHEAD) !== 0) {
+		if ((requests.flags(row) & FLAG_AHEAD) !== 0) {
 			endpoint.aheadSequences -= sequences;
 			endpoint.aheadTokens -= tokens;
 		}
-		if (requests.state[row] === ABORTING) {
+		if (requests.state(row) === ABORTING) {
 			endpoint.freeingSequences -= sequences;
 			endpoint.freeingTokens -= tokens;
 		}
-		this.#unlink(row, endpoint);
-		const state = this.queues[requests.queue[row]!]!;
+		const moved = endpoint.ended(requests.next(row));
+		if (moved >= 0) requests.setNext(moved, requests.next(row));
+		const state = this.queues[requests.queue(row)]!;
 		state.inFlight -= sequences;
 		state.inFlightTokens -= tokens;
-		if (requests.payer[row] !== requests.queue[row]) this.upgrades.remove(requests.payer[row]!);
+		if (requests.payer(row) !== requests.queue(row)) this.upgrades.remove(requests.payer(row));
 	}
 
 	#endpointOf(row: number): Endpoint {
-		return this.endpoints[this.#shared.requests.endpoint[row]!]!;
+		return this.endpoints[this.#shared.requests.endpoint(row)]!;
 	}
 
 	#rateReady(bucket: RateBucket | undefined): boolean {
@@ -621,23 +633,6 @@ export class Pool implements QueueView {
 		const at = bucket.readyAt(this.#now);
 		if (at < this.wakeAt) this.wakeAt = at;
 		return false;
-	}
-
-	// Running rows of an endpoint: a list through `next` and `previous`, which only waiting rows use otherwise.
-
-	#link(row: number, endpoint: Endpoint): void {
-		const { next, previous } = this.#shared.requests;
-		next[row] = endpoint.runningHead;
-		previous[row] = -1;
-		if (endpoint.runningHead >= 0) previous[endpoint.runningHead] = row;
-		endpoint.runningHead = row;
-	}
-
-	#unlink(row: number, endpoint: Endpoint): void {
-		const { next, previous } = this.#shared.requests;
-		if (previous[row]! >= 0) next[previous[row]!] = next[row]!;
-		else endpoint.runningHead = next[row]!;
-		if (next[row]! >= 0) previous[next[row]!] = previous[row]!;
 	}
 }
 

@@ -20,7 +20,7 @@ export function chooseVictims(
 	for (const endpoint of endpoints) {
 		if (!endpoint.up) continue;
 		const missingSequences =
-			endpoint.sequences - endpoint.freeingSequences + requests.sequences[row]! - endpoint.sequencesMax;
+			endpoint.sequences - endpoint.freeingSequences + requests.sequences(row) - endpoint.sequencesMax;
 		const missingTokens = endpoint.tokens - endpoint.freeingTokens + requests.charge(row) - endpoint.tokensMax;
 		// Enough is on its way already: wait for it.
 		if (missingSequences <= 0 && missingTokens <= 0) return NOBODY;
@@ -40,11 +40,11 @@ function victimsOn(
 	missingTokens: number,
 ): readonly number[] {
 	const candidates: number[] = [];
-	for (let at = endpoint.runningHead; at >= 0; at = requests.next[at]!) {
-		if (isVictim(requests, settings, at, row, now)) candidates.push(at);
+	for (const candidate of endpoint.rows) {
+		if (isVictim(endpoint, requests, settings, candidate, row, now)) candidates.push(candidate);
 	}
 	candidates.sort(
-		(a, b) => requests.queue[b]! - requests.queue[a]! || requests.produced[a]! - requests.produced[b]! || a - b,
+		(a, b) => requests.queue(b) - requests.queue(a) || requests.produced(a) - requests.produced(b) || a - b,
 	);
 	let sequences = missingSequences;
 	let tokens = missingTokens;
@@ -52,14 +52,14 @@ function victimsOn(
 	for (const candidate of candidates) {
 		if (sequences <= 0 && tokens <= 0) break;
 		chosen.push(candidate);
-		sequences -= requests.sequences[candidate]!;
+		sequences -= requests.sequences(candidate);
 		tokens -= requests.charge(candidate);
 	}
 	if (sequences > 0 || tokens > 0) return NOBODY;
 	return chosen.filter((candidate) => {
-		const spared = sequences + requests.sequences[candidate]! <= 0 && tokens + requests.charge(candidate) <= 0;
+		const spared = sequences + requests.sequences(candidate) <= 0 && tokens + requests.charge(candidate) <= 0;
 		if (spared) {
-			sequences += requests.sequences[candidate]!;
+			sequences += requests.sequences(candidate);
 			tokens += requests.charge(candidate);
 		}
 		return !spared;
@@ -67,18 +67,19 @@ function victimsOn(
 }
 
 function isVictim(
+	endpoint: Endpoint,
 	requests: RequestTable,
 	settings: PreemptionSettings,
 	candidate: number,
 	row: number,
 	now: Millis,
 ): boolean {
-	if (requests.state[candidate] !== RUNNING || requests.queue[candidate]! <= requests.queue[row]!) return false;
-	if (!settings.victims.includes(requests.queue[candidate]!)) return false;
-	if (requests.requeues[candidate]! >= settings.maxPerRequest) return false;
-	const flags = requests.flags[candidate]!;
+	if (requests.state(candidate) !== RUNNING || requests.queue(candidate) <= requests.queue(row)) return false;
+	if (!settings.victims.includes(requests.queue(candidate))) return false;
+	if (requests.requeues(candidate) >= settings.maxPerRequest) return false;
+	const flags = requests.flags(candidate);
 	const unseen = (flags & FLAG_OBSERVED) === 0;
-	if (unseen && now - requests.since[candidate]! > settings.maxAgeMs) return false;
+	if (unseen && now - endpoint.sinceAt(requests.next(candidate)) > settings.maxAgeMs) return false;
 	const flowing = (flags & FLAG_ANSWERED) !== 0 && (flags & FLAG_BUFFERED) === 0;
 	return settings.flowing || !flowing;
 }

@@ -22,16 +22,7 @@ import { DecisionLog } from "./decision-log.ts";
 import { FlowTree } from "./flow-tree.ts";
 import { type Outlook, outlook } from "./outlook.ts";
 import { Pool, type QueueState } from "./pool.ts";
-import {
-	ABORTING,
-	FLAG_BUFFERED,
-	FLAG_IN_WINDOW,
-	FLAG_MAY_UPGRADE,
-	FLAG_OBSERVED,
-	RequestTable,
-	RUNNING,
-	WAITING,
-} from "./request-table.ts";
+import { ABORTING, FLAG_IN_WINDOW, RequestTable, RUNNING, WAITING } from "./request-table.ts";
 import type { SubmitRequest } from "./submit-request.ts";
 import { TimingWheel } from "./timing-wheel.ts";
 
@@ -87,26 +78,7 @@ export class SchedulingCore {
 		const pool = this.#poolFor(request);
 		const queue = pool.queues[request.queue];
 		if (queue === undefined) throw new InvariantError(`no queue ${request.queue}: there are ${pool.count}`);
-		const row = requests.allocate();
-		requests.state[row] = WAITING;
-		requests.pool[row] = pool.index;
-		requests.queue[row] = request.queue;
-		requests.payer[row] = request.queue;
-		requests.rule[row] = request.rule;
-		requests.sequences[row] = request.sequences;
-		requests.prompt[row] = request.promptTokens;
-		requests.cached[row] = request.cachedTokens;
-		requests.completion[row] = request.completionTokens;
-		requests.bodyBytes[row] = request.bodyBytes;
-		requests.weight[row] = request.weight;
-		requests.arrival[row] = now;
-		requests.timeout[row] = request.timeoutMs;
-		requests.endpoint[row] = request.affinityEndpoint;
-		requests.flags[row] =
-			(request.mayUpgrade ? FLAG_MAY_UPGRADE : 0) |
-			(request.observed ? FLAG_OBSERVED : 0) |
-			(request.buffered ? FLAG_BUFFERED : 0);
-		if (request.pools.length > 1) requests.alternatives.set(row, request.pools);
+		const row = requests.add(request, pool.index, now);
 		const ticket = requests.ticketOf(row);
 		const tokens = request.promptTokens + request.completionTokens;
 		if (!pool.couldRun(request.sequences, tokens)) {
@@ -120,23 +92,23 @@ export class SchedulingCore {
 				return ticket;
 			}
 		}
-		requests.leaf[row] = this.#tree.leaf(queue.root, request.flow);
+		requests.setLeaf(row, this.#tree.leaf(queue.root, request.flow));
 		pool.enqueue(row, false);
 		queue.enqueued++;
 		this.#admission.joined(row);
 		if (request.timeoutMs !== Number.POSITIVE_INFINITY) this.#wheel.set(row, now + request.timeoutMs, now);
 		this.#softPreempt(pool, request.queue, now);
 		pool.dispatchAll(now);
-		if (requests.state[row] === WAITING) {
+		if (requests.state(row) === WAITING) {
 			// Bounds are on waiting: one that starts at once needs no place in the queue.
 			const victim = this.#admission.overflow(row);
 			if (victim >= 0) {
 				const own = victim === row;
-				const victimPool = this.pools[requests.pool[victim]!]!;
+				const victimPool = this.pools[requests.pool(victim)]!;
 				this.#end(victim, own ? "shed" : "evict", own ? "queue_full" : "displaced");
 				// It may have been the one that room was held for.
 				victimPool.dispatchAll(now);
-				if (own || requests.state[row] !== WAITING) return ticket;
+				if (own || requests.state(row) !== WAITING) return ticket;
 			}
 			const reason = queue.paused ? "paused" : pool.blockedBy === "none" ? "behind" : pool.blockedBy;
 			this.#log.push("wait", ticket, pool.index, request.queue, request.queue, -1, reason, 0);
@@ -148,8 +120,8 @@ export class SchedulingCore {
 	produced(ticket: Ticket, tokens: Tokens, now: Millis): void {
 		const row = this.#rowIn(ticket, "produced");
 		this.#tick(now);
-		const pool = this.pools[this.#requests.pool[row]!]!;
-		const leavesWindow = (this.#requests.flags[row]! & FLAG_IN_WINDOW) !== 0;
+		const pool = this.pools[this.#requests.pool(row)]!;
+		const leavesWindow = (this.#requests.flags(row) & FLAG_IN_WINDOW) !== 0;
 		pool.produced(row, tokens, now);
 		// With several endpoints a pick can be kept back by the window of one and the space of another.
 		if (leavesWindow && pool.blockedBy !== "none") pool.dispatchAll(now);
@@ -159,7 +131,7 @@ export class SchedulingCore {
 	finish(ticket: Ticket, usage: FinalUsage, now: Millis): void {
 		const row = this.#rowIn(ticket, "finish");
 		this.#tick(now);
-		const pool = this.pools[this.#requests.pool[row]!]!;
+		const pool = this.pools[this.#requests.pool(row)]!;
 		pool.settle(row, usage.promptTokens, usage.completionTokens, usage.cachedTokens, now);
 		this.#requests.free(row);
 		pool.dispatchAll(now);
@@ -174,9 +146,9 @@ export class SchedulingCore {
 		if (row < 0) throw new InvariantError(`cannot cancel ticket ${ticket}: it is over`);
 		this.#tick(now);
 		const requests = this.#requests;
-		const pool = this.pools[requests.pool[row]!]!;
-		if (requests.state[row] === WAITING) pool.leave(row);
-		else pool.settle(row, requests.prompt[row]!, requests.produced[row]!, requests.cached[row]!, now);
+		const pool = this.pools[requests.pool(row)]!;
+		if (requests.state(row) === WAITING) pool.leave(row);
+		else pool.settle(row, requests.prompt(row), requests.produced(row), requests.cached(row), now);
 		requests.free(row);
 		pool.dispatchAll(now);
 	}
@@ -185,7 +157,7 @@ export class SchedulingCore {
 	takeBack(ticket: Ticket, now: Millis): void {
 		const row = this.#rowIn(ticket, "take back");
 		this.#tick(now);
-		const pool = this.pools[this.#requests.pool[row]!]!;
+		const pool = this.pools[this.#requests.pool(row)]!;
 		this.#requeue(row, pool, "retry", now);
 		pool.dispatchAll(now);
 	}
@@ -197,9 +169,9 @@ export class SchedulingCore {
 	aborted(ticket: Ticket, now: Millis, delivered?: FinalUsage): void {
 		const row = this.#rowIn(ticket, "end the abort of");
 		this.#tick(now);
-		const pool = this.pools[this.#requests.pool[row]!]!;
+		const pool = this.pools[this.#requests.pool(row)]!;
 		if (delivered === undefined) {
-			this.#requests.requeues[row] = this.#requests.requeues[row]! + 1;
+			this.#requests.setRequeues(row, this.#requests.requeues(row) + 1);
 			this.#requeue(row, pool, "preemption", now);
 		} else {
 			pool.settle(row, delivered.promptTokens, delivered.completionTokens, delivered.cachedTokens, now);
@@ -325,7 +297,7 @@ export class SchedulingCore {
 
 	isWaiting(ticket: Ticket): boolean {
 		const row = this.#requests.rowOf(ticket);
-		return row >= 0 && this.#requests.state[row] === WAITING;
+		return row >= 0 && this.#requests.state(row) === WAITING;
 	}
 
 	/** A rough time until a request of `tokens` joining now would start: what waits before it over the pool's recent rate. */
@@ -347,7 +319,7 @@ export class SchedulingCore {
 
 	#rowIn(ticket: Ticket, action: string): number {
 		const row = this.#requests.rowOf(ticket);
-		const state = row < 0 ? -1 : this.#requests.state[row]!;
+		const state = row < 0 ? -1 : this.#requests.state(row);
 		if (state !== RUNNING && state !== ABORTING) {
 			throw new InvariantError(`cannot ${action} ticket ${ticket}: it is ${state === WAITING ? "waiting" : "over"}`);
 		}
@@ -373,33 +345,33 @@ export class SchedulingCore {
 	/** Ends a request that never got a leaf. */
 	#refuse(row: number, reason: Reason): void {
 		const requests = this.#requests;
-		const queue = requests.queue[row]!;
-		this.pools[requests.pool[row]!]!.queues[queue]!.dropped++;
-		this.#log.push("shed", requests.ticketOf(row), requests.pool[row]!, queue, queue, -1, reason, 0);
+		const queue = requests.queue(row);
+		this.pools[requests.pool(row)]!.queues[queue]!.dropped++;
+		this.#log.push("shed", requests.ticketOf(row), requests.pool(row), queue, queue, -1, reason, 0);
 		requests.free(row);
 	}
 
 	/** Ends a waiting request. */
 	#end(row: number, kind: "shed" | "evict", reason: Reason): void {
 		const requests = this.#requests;
-		const pool = this.pools[requests.pool[row]!]!;
-		const queue = requests.queue[row]!;
+		const pool = this.pools[requests.pool(row)]!;
+		const queue = requests.queue(row);
 		pool.leave(row);
 		if (reason === "queue_timeout") pool.queues[queue]!.timedOut++;
 		else pool.queues[queue]!.dropped++;
-		const waitMs = this.#now - requests.arrival[row]!;
+		const waitMs = this.#now - requests.arrival(row);
 		this.#log.push(kind, requests.ticketOf(row), pool.index, queue, queue, -1, reason, waitMs);
 		requests.free(row);
 	}
 
 	#requeue(row: number, pool: Pool, reason: Reason, now: Millis): void {
 		const requests = this.#requests;
-		const queue = requests.queue[row]!;
-		requests.timeout[row] = requests.timeout[row]! + (now - requests.since[row]!);
+		const queue = requests.queue(row);
+		requests.setTimeout(row, requests.timeout(row) + (now - pool.since(row)));
 		pool.takeBack(row, now);
 		this.#admission.joined(row);
-		if (requests.timeout[row] !== Number.POSITIVE_INFINITY) {
-			this.#wheel.set(row, Math.max(requests.arrival[row]! + requests.timeout[row]!, now + 1), now);
+		if (requests.timeout(row) !== Number.POSITIVE_INFINITY) {
+			this.#wheel.set(row, Math.max(requests.arrival(row) + requests.timeout(row), now + 1), now);
 		}
 		this.#log.push(
 			"requeue",
@@ -409,19 +381,19 @@ export class SchedulingCore {
 			queue,
 			-1,
 			reason,
-			now - requests.arrival[row]!,
+			now - requests.arrival(row),
 		);
 		if (!pool.isUp) this.#failOverRow(row, pool);
 	}
 
 	#timer(row: number, now: Millis): void {
 		const requests = this.#requests;
-		const pool = this.pools[requests.pool[row]!]!;
-		if (requests.state[row] === WAITING) {
+		const pool = this.pools[requests.pool(row)]!;
+		if (requests.state(row) === WAITING) {
 			this.#end(row, "evict", "queue_timeout");
-		} else if ((requests.flags[row]! & FLAG_IN_WINDOW) !== 0) {
+		} else if ((requests.flags(row) & FLAG_IN_WINDOW) !== 0) {
 			pool.leaveWindow(row, now);
-		} else if (requests.payer[row] !== requests.queue[row]) {
+		} else if (requests.payer(row) !== requests.queue(row)) {
 			pool.recharge(row, now);
 		}
 		pool.dispatchAll(now);
@@ -436,7 +408,7 @@ export class SchedulingCore {
 			const ticket = pool.upgrades.takeOldest(queue, isUpgraded);
 			if (ticket < 0) return;
 			const row = requests.rowOf(ticket);
-			if ((requests.flags[row]! & FLAG_IN_WINDOW) === 0) this.#wheel.cancel(row);
+			if ((requests.flags(row) & FLAG_IN_WINDOW) === 0) this.#wheel.cancel(row);
 			pool.recharge(row, now);
 		}
 	}
@@ -445,7 +417,7 @@ export class SchedulingCore {
 		const requests = this.#requests;
 		const targets = new Set<Pool>();
 		for (const row of requests.alternatives.keys()) {
-			if (requests.state[row] !== WAITING || requests.pool[row] !== from.index) continue;
+			if (requests.state(row) !== WAITING || requests.pool(row) !== from.index) continue;
 			const target = this.#alternativeFor(row, from);
 			if (target === undefined) continue;
 			this.#move(row, from, target);
@@ -468,27 +440,27 @@ export class SchedulingCore {
 		const pools = requests.alternatives.get(row);
 		const index = pools?.find((at) => {
 			const pool = this.pools[at]!;
-			return pool !== from && pool.isUp && pool.couldRun(requests.sequences[row]!, tokens);
+			return pool !== from && pool.isUp && pool.couldRun(requests.sequences(row), tokens);
 		});
 		return index === undefined ? undefined : this.pools[index];
 	}
 
 	/** Capacity shrank below what a waiting row needs: held for ever, it would block all behind it. */
 	#moveOrEvict(row: number): void {
-		const from = this.pools[this.#requests.pool[row]!]!;
+		const from = this.pools[this.#requests.pool(row)]!;
 		if (this.#alternativeFor(row, from) === undefined) this.#end(row, "evict", "exceeds_capacity");
 		else this.#failOverRow(row, from);
 	}
 
 	#move(row: number, from: Pool, to: Pool): void {
 		const requests = this.#requests;
-		const queue = requests.queue[row]!;
-		const dueAt = requests.timerSlot[row]! >= 0 ? requests.dueAt[row]! : Number.POSITIVE_INFINITY;
-		const path = this.#tree.pathOf(requests.leaf[row]!);
+		const queue = requests.queue(row);
+		const dueAt = requests.timerSlot(row) >= 0 ? requests.dueAt(row) : Number.POSITIVE_INFINITY;
+		const path = this.#tree.pathOf(requests.leaf(row));
 		from.leave(row);
-		requests.pool[row] = to.index;
-		requests.endpoint[row] = -1;
-		requests.leaf[row] = this.#tree.leaf(to.queues[queue]!.root, path);
+		requests.setPool(row, to.index);
+		requests.setEndpoint(row, -1);
+		requests.setLeaf(row, this.#tree.leaf(to.queues[queue]!.root, path));
 		to.enqueue(row, false);
 		this.#admission.joined(row);
 		if (dueAt !== Number.POSITIVE_INFINITY) this.#wheel.set(row, dueAt, this.#now);
@@ -500,7 +472,7 @@ export class SchedulingCore {
 			queue,
 			-1,
 			"failover",
-			this.#now - requests.arrival[row]!,
+			this.#now - requests.arrival(row),
 		);
 	}
 }

@@ -61,7 +61,7 @@ test("following nextAt alone fires every timer on time", () => {
 				const now = wheel.nextAt();
 				wakes++;
 				for (let row = wheel.expire(now); row >= 0; row = wheel.expire(now)) {
-					expect(requests.dueAt[row]).toBe(now);
+					expect(requests.dueAt(row)).toBe(now);
 					fired.push(now);
 				}
 			}

@@ -10,6 +10,9 @@ const LEVELS = 5;
 const SLOT_BITS = 6;
 const SLOTS = 1 << SLOT_BITS;
 const SPAN = 2 ** (LEVELS * SLOT_BITS);
+/** Distance from which a timer is filed as far away as the top level reaches, and where it is filed then. */
+const FAR = SPAN - SPAN / SLOTS;
+const FURTHEST = SPAN - 2 * (SPAN / SLOTS);
 const NONE = -1;
 
 export class TimingWheel {
@@ -19,8 +22,8 @@ export class TimingWheel {
 	readonly #occupied = new Int32Array(LEVELS * 2);
 	#now = 0;
 	#count = 0;
+	/** No timer is due before this: kept low when timers are cancelled, looked for anew when it has come. */
 	#next: Millis = Number.POSITIVE_INFINITY;
-	#nextKnown = true;
 
 	constructor(requests: RequestTable) {
 		this.#requests = requests;
@@ -28,42 +31,37 @@ export class TimingWheel {
 
 	/** Arms the timer of a row for `dueAt` (finite). */
 	set(row: number, dueAt: Millis, now: Millis): void {
-		this.#requests.dueAt[row] = dueAt;
+		this.#requests.setDueAt(row, dueAt);
 		if (this.#count === 0) this.#now = Math.max(this.#now, Math.floor(now));
-		const at = this.#insert(row);
+		const at = this.#insert(row, dueAt);
 		this.#count++;
 		if (at < this.#next) this.#next = at;
 	}
 
 	cancel(row: number): void {
-		const slot = this.#requests.timerSlot[row]!;
+		const requests = this.#requests;
+		const slot = requests.timerSlot(row);
 		if (slot === NONE) return;
-		const { timerNext, timerPrevious } = this.#requests;
-		const after = timerNext[row]!;
-		const before = timerPrevious[row]!;
-		if (after !== NONE) timerPrevious[after] = before;
-		if (before !== NONE) timerNext[before] = after;
+		const after = requests.timerNext(row);
+		const before = requests.timerPrevious(row);
+		if (after !== NONE) requests.setTimerPrevious(after, before);
+		if (before !== NONE) requests.setTimerNext(before, after);
 		else {
 			this.#heads[slot] = after;
 			if (after === NONE) this.#vacate(slot);
 		}
-		this.#requests.timerSlot[row] = NONE;
-		this.#count--;
-		this.#nextKnown = false;
+		requests.setTimerSlot(row, NONE);
+		if (--this.#count === 0) this.#next = Number.POSITIVE_INFINITY;
 	}
 
-	/** A lower bound of the next expiry; exact up to a cascade, which does nothing but look again. */
+	/** A lower bound of the next expiry: at a cascade, or where a timer was cancelled, there is nothing but to look again. */
 	nextAt(): Millis {
-		if (!this.#nextKnown) {
-			this.#next = this.#count === 0 ? Number.POSITIVE_INFINITY : this.#earliest();
-			this.#nextKnown = true;
-		}
 		return this.#next;
 	}
 
 	/** Takes one row out whose timer is due at `now`, or -1; call until -1. */
 	expire(now: Millis): number {
-		while (this.nextAt() <= now) {
+		while (this.#next <= now) {
 			const tick = this.#earliest();
 			if (tick > now) {
 				this.#next = tick;
@@ -73,9 +71,11 @@ export class TimingWheel {
 			const slot = this.#dueSlot;
 			const row = this.#heads[slot]!;
 			this.cancel(row);
-			if (this.#requests.dueAt[row]! <= this.#now) return row;
+			const dueAt = this.#requests.dueAt(row);
+			if (dueAt <= this.#now) return row;
 			this.#count++;
-			this.#insert(row);
+			const at = this.#insert(row, dueAt);
+			if (at < this.#next) this.#next = at;
 		}
 		return NONE;
 	}
@@ -83,34 +83,38 @@ export class TimingWheel {
 	#dueSlot = 0;
 
 	/** Files a row by the highest digit in which its tick differs from now; returns when its slot comes up. */
-	#insert(row: number): Millis {
-		const tick = Math.max(Math.ceil(this.#requests.dueAt[row]!), this.#now);
+	#insert(row: number, dueAt: Millis): Millis {
+		const now = this.#now;
+		const tick = Math.max(Math.ceil(dueAt), now);
 		let level = 0;
-		const distance = tick - this.#now;
-		if (distance >= SPAN - SPAN / SLOTS) {
+		let width = 1;
+		let target = tick;
+		if (tick - now >= FAR) {
 			level = LEVELS - 1;
+			width = SLOTS ** level;
+			target = now + FURTHEST;
 		} else {
-			let here = Math.floor(this.#now / SLOTS);
+			let here = Math.floor(now / SLOTS);
 			let there = Math.floor(tick / SLOTS);
 			while (here !== there && level < LEVELS - 1) {
 				level++;
+				width *= SLOTS;
 				here = Math.floor(here / SLOTS);
 				there = Math.floor(there / SLOTS);
 			}
 		}
-		const width = 2 ** (level * SLOT_BITS);
-		const target = distance >= SPAN - SPAN / SLOTS ? this.#now + SPAN - 2 * (SPAN / SLOTS) : tick;
-		const digit = Math.floor(target / width) % SLOTS;
+		const turn = Math.floor(target / width);
+		const digit = turn % SLOTS;
 		const slot = level * SLOTS + digit;
-		const { timerNext, timerPrevious, timerSlot } = this.#requests;
+		const requests = this.#requests;
 		const head = this.#heads[slot]!;
-		timerNext[row] = head;
-		timerPrevious[row] = NONE;
-		if (head !== NONE) timerPrevious[head] = row;
+		requests.setTimerNext(row, head);
+		requests.setTimerPrevious(row, NONE);
+		if (head !== NONE) requests.setTimerPrevious(head, row);
 		this.#heads[slot] = row;
-		timerSlot[row] = slot;
+		requests.setTimerSlot(row, slot);
 		this.#occupied[level * 2 + (digit >> 5)]! |= 1 << (digit & 31);
-		return level === 0 ? tick : Math.max(this.#now, Math.floor(target / width) * width);
+		return level === 0 ? tick : Math.max(now, turn * width);
 	}
 
 	#vacate(slot: number): void {

@@ -13,6 +13,8 @@ export class WeightedFair implements Scheduler {
 	readonly #finish: Float64Array;
 	/** Tag at which the present backlog of a queue began; of those in `#backlogged` only. */
 	readonly #floor: Float64Array;
+	/** Start tags, `Infinity` for queues outside `#backlogged`: the pick is the smallest of a dense array. */
+	readonly #start: Float64Array;
 	readonly #backlogged = new QueueSet();
 	readonly ignoresOrder = true;
 	#virtual = 0;
@@ -21,23 +23,29 @@ export class WeightedFair implements Scheduler {
 		this.#view = view;
 		this.#finish = new Float64Array(view.count);
 		this.#floor = new Float64Array(view.count);
+		this.#start = new Float64Array(view.count).fill(Number.POSITIVE_INFINITY);
 	}
 
 	pick(): number {
 		const { active } = this.#view;
-		for (let queue = this.#backlogged.next(0); queue >= 0; queue = this.#backlogged.next(queue + 1)) {
-			if (!active.has(queue)) this.#backlogged.delete(queue);
+		const backlogged = this.#backlogged;
+		for (let queue = backlogged.nextMissing(active, 0); queue >= 0; queue = backlogged.nextMissing(active, queue + 1)) {
+			this.#end(queue);
 		}
+		for (let queue = active.nextMissing(backlogged, 0); queue >= 0; queue = active.nextMissing(backlogged, queue + 1)) {
+			this.#begin(queue);
+		}
+		const starts = this.#start;
 		let best = -1;
 		let bestStart = Number.POSITIVE_INFINITY;
-		for (let queue = active.next(0); queue >= 0; queue = active.next(queue + 1)) {
-			const start = this.#start(queue);
+		for (let queue = 0; queue < starts.length; queue++) {
+			const start = starts[queue]!;
 			if (start >= bestStart) continue;
 			if (this.#view.ready(queue)) {
 				best = queue;
 				bestStart = start;
 			} else {
-				this.#backlogged.delete(queue);
+				this.#end(queue);
 			}
 		}
 		return best;
@@ -45,20 +53,28 @@ export class WeightedFair implements Scheduler {
 
 	charge(queue: number, amount: Cost, atDispatch: boolean): void {
 		const finish = this.#finish;
+		const share = amount / this.#view.weights[queue]!;
 		if (atDispatch) {
-			const start = this.#start(queue);
+			if (!this.#backlogged.has(queue)) this.#begin(queue);
+			const start = this.#start[queue]!;
 			if (start > this.#virtual) this.#virtual = start;
-			finish[queue] = start + amount / this.#view.weights[queue]!;
+			finish[queue] = start + share;
 		} else {
-			finish[queue] = finish[queue]! + amount / this.#view.weights[queue]!;
+			finish[queue] = finish[queue]! + share;
 		}
+		if (this.#backlogged.has(queue)) this.#start[queue] = Math.max(finish[queue]!, this.#floor[queue]!);
 	}
-	#start(queue: number): number {
-		const finish = this.#finish[queue]!;
-		if (this.#backlogged.has(queue)) return Math.max(finish, this.#floor[queue]!);
-		const start = Math.max(finish, this.#virtual);
+
+	/** A backlog of `queue` begins, at V or where its debt ends. */
+	#begin(queue: number): void {
+		const start = Math.max(this.#finish[queue]!, this.#virtual);
 		this.#floor[queue] = start;
+		this.#start[queue] = start;
 		this.#backlogged.add(queue);
-		return start;
+	}
+
+	#end(queue: number): void {
+		this.#start[queue] = Number.POSITIVE_INFINITY;
+		this.#backlogged.delete(queue);
 	}
 }
