@@ -182,15 +182,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		poolNames: lifecycleParts.pools.map((pool) => pool.name),
 		priceOf: pricesOf(config),
 		onEnd: (record) => {
-			metrics.ended({
-				queue: record.queue,
-				outcome: record.outcome,
-				durationMs: record.durationMs,
-				promptTokens: record.usage?.promptTokens ?? 0,
-				completionTokens: record.usage?.completionTokens ?? 0,
-				...(record.code === undefined ? {} : { code: record.code }),
-				...(record.ttftMs === undefined ? {} : { ttftMs: record.ttftMs }),
-			});
+			metrics.ended(record);
 			recorder.ended(record);
 			logRecord(log, record);
 		},

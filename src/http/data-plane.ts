@@ -43,17 +43,17 @@ export interface ExchangeRecord {
 	readonly queue: number;
 	readonly outcome: string;
 	readonly status: number;
-	readonly code?: string;
+	readonly code: string | undefined;
 	readonly waitMs: Millis;
-	readonly ttftMs?: Millis;
+	readonly ttftMs: Millis | undefined;
 	readonly durationMs: Millis;
-	readonly usage?: Usage;
-	readonly accountId?: string;
-	readonly model?: string;
+	readonly usage: Usage | undefined;
+	readonly accountId: string | undefined;
+	readonly model: string | undefined;
 	/** Of a request that was admitted. */
-	readonly arrival?: Arrival;
+	readonly arrival: Arrival | undefined;
 	/** Where it ran last; 0 when it never did. */
-	readonly pool?: number;
+	readonly pool: number;
 }
 
 export interface DataPlane {

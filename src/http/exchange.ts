@@ -18,7 +18,7 @@ import type { Usage } from "../core/model/usage.ts";
 import type { Reason, Ticket } from "../core/schedule/decision.ts";
 import type { RequestListener } from "../engine/engine.ts";
 import type { ForwardOutcome, UpstreamCall, UpstreamListener } from "../ports/upstream.ts";
-import { editBody } from "../protocol/body-edit.ts";
+import { type BodyEdits, editBody } from "../protocol/body-edit.ts";
 import type { Dialect } from "../protocol/dialect.ts";
 import { ENGINES } from "../protocol/engines/detect-engine.ts";
 import { passthroughFacts, readRequestFacts } from "../protocol/request-facts.ts";
@@ -243,14 +243,12 @@ export class Exchange implements RequestListener, UpstreamListener {
 			!arrival.facts.wantsStreamUsage &&
 			this.#dialect.name === "openai" &&
 			arrival.facts.operation !== "response";
-		this.#body = passthrough
-			? body
-			: (editBody(body, {
-					...(arrival.model === arrival.facts.model ? {} : { model: arrival.model }),
-					...(streamUsage ? { includeStreamUsage: true } : {}),
-					...(Object.hasOwn(parsed as object, "priority") ? { priority: "remove" as const } : {}),
-					...(Object.hasOwn(parsed as object, "rid") ? { removeRid: true } : {}),
-				}) ?? body);
+		const edits: { -readonly [K in keyof BodyEdits]: BodyEdits[K] } = {};
+		if (arrival.model !== arrival.facts.model) edits.model = arrival.model;
+		if (streamUsage) edits.includeStreamUsage = true;
+		if (Object.hasOwn(parsed as object, "priority")) edits.priority = "remove";
+		if (Object.hasOwn(parsed as object, "rid")) edits.removeRid = true;
+		this.#body = passthrough ? body : (editBody(body, edits) ?? body);
 		this.#state = "waiting";
 		if (arrival.facts.stream) this.#armHold();
 		this.#ticket = engine.submit(arrival.submit, this);
@@ -353,9 +351,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 		this.#rawHeaders = rawHeaders;
 		this.#lastDataAt = performance.now();
 		const arrival = this.#arrival!;
-		const isStream =
-			status === 200 && (responseHeader(rawHeaders, "content-type") ?? "").startsWith("text/event-stream");
-		if (isStream) {
+		const mayStream = status === 200 && arrival.facts.stream;
+		if (mayStream && responseHeader(rawHeaders, "content-type")?.startsWith("text/event-stream") === true) {
 			this.#scanner = new StreamScanner({
 				dialect: this.#dialect,
 				engine: this.#engineFacts(),
@@ -607,7 +604,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	/** Runs something that must not happen before the journal has what was recorded so far. */
 	#afterJournal(action: () => void): void {
-		void this.#plane.journal.flushed().then(() => this.#guard(action));
+		this.#plane.journal.afterFlush(() => this.#guard(action));
 	}
 
 	/** A bug in the middle of a request ends that request, with a record of it, and nothing else. */
@@ -689,11 +686,13 @@ export class Exchange implements RequestListener, UpstreamListener {
 			status: this.#response.statusCode,
 			waitMs: before === "reading" ? 0 : this.#waitMs,
 			durationMs: performance.now() - this.#startedAt,
-			...(this.#ttftMs === undefined ? {} : { ttftMs: this.#ttftMs }),
-			...(errorCode === undefined ? {} : { code: errorCode }),
-			...(ticket >= 0 ? { usage } : {}),
-			...(this.#metadata === undefined ? {} : { accountId: this.#metadata.accountId }),
-			...(arrival === undefined ? {} : { model: arrival.model, arrival, pool: this.#pool }),
+			ttftMs: this.#ttftMs,
+			code: errorCode,
+			usage: ticket >= 0 ? usage : undefined,
+			accountId: this.#metadata?.accountId,
+			model: arrival?.model,
+			arrival,
+			pool: this.#pool,
 		});
 	}
 

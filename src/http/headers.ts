@@ -82,7 +82,7 @@ export function responseHeader(raw: readonly (Uint8Array | string)[], name: stri
 }
 
 function text(value: Uint8Array | string): string {
-	return typeof value === "string"
-		? value
-		: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("latin1");
+	if (typeof value === "string") return value;
+	const bytes = Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+	return bytes.toString("latin1");
 }

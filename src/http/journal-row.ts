@@ -22,9 +22,10 @@ export interface LedgerRowOf {
 	readonly startedAt: EpochMillis;
 }
 
+/** Twice per request: absent fields are left out by assignment, which costs a tenth of spreading them in. */
 export function ledgerRow(of: LedgerRowOf): LedgerRow {
 	const { metadata, model, facts } = of.arrival;
-	return {
+	const row: Mutable<LedgerRow> = {
 		requestId: of.requestId,
 		accountId: metadata.accountId,
 		tier: metadata.tier,
@@ -43,13 +44,16 @@ export function ledgerRow(of: LedgerRowOf): LedgerRow {
 		costNanoDollars: of.cost,
 		startedAt: of.startedAt,
 		settledAt: Date.now(),
-		...(of.clientRequestId === undefined ? {} : { clientRequestId: of.clientRequestId }),
-		...(metadata.organisation === undefined ? {} : { organisation: metadata.organisation }),
-		...(metadata.teamId === undefined ? {} : { team: metadata.teamId }),
-		...(metadata.tokenId === undefined ? {} : { tokenId: metadata.tokenId }),
-		...(metadata.environment === undefined ? {} : { environment: metadata.environment }),
-		...(metadata.workload === undefined ? {} : { workload: metadata.workload }),
-		...(of.ttftMs === undefined ? {} : { timeToFirstTokenMs: Math.round(of.ttftMs) }),
-		...(of.errorCode === undefined ? {} : { errorCode: of.errorCode }),
 	};
+	if (of.clientRequestId !== undefined) row.clientRequestId = of.clientRequestId;
+	if (metadata.organisation !== undefined) row.organisation = metadata.organisation;
+	if (metadata.teamId !== undefined) row.team = metadata.teamId;
+	if (metadata.tokenId !== undefined) row.tokenId = metadata.tokenId;
+	if (metadata.environment !== undefined) row.environment = metadata.environment;
+	if (metadata.workload !== undefined) row.workload = metadata.workload;
+	if (of.ttftMs !== undefined) row.timeToFirstTokenMs = Math.round(of.ttftMs);
+	if (of.errorCode !== undefined) row.errorCode = of.errorCode;
+	return row;
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };

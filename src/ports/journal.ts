@@ -35,6 +35,8 @@ export interface Journal {
 	start(row: LedgerRow): boolean;
 	/** Records how it ended. Never refused. */
 	end(row: LedgerRow): void;
+	/** Calls back, later, when everything recorded so far is written: on a broken disk, too. For the way of a request, which a promise would burden. */
+	afterFlush(call: (flush: JournalFlush) => void): void;
 	/** Resolves when everything recorded so far is written. Never rejects, never hangs on a broken disk. */
 	flushed(): Promise<JournalFlush>;
 	status(): JournalStatus;

@@ -6,8 +6,8 @@ import type { Tokens } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import { decodeUtf8 } from "./bytes.ts";
 import type { Dialect, ReportedUsage } from "./dialect.ts";
-import { numberMember, tryParseJson } from "./json.ts";
-import { findMembers, lastMember } from "./json-members.ts";
+import { member, numberMember, tryParseJson } from "./json.ts";
+import { findMembers, type JsonMember, lastMember } from "./json-members.ts";
 
 /** No answer of any model comes near it; larger figures are broken. */
 const MAX_COUNT: Tokens = 1_000_000_000;
@@ -17,13 +17,22 @@ export function tokenCount(usage: unknown, name: string): Tokens | undefined {
 	return value !== undefined && Number.isInteger(value) && value >= 0 && value <= MAX_COUNT ? value : undefined;
 }
 
-/** Usage of a non-streamed answer, found without parsing the answer itself. Undefined when the engine did not say. */
+/** Parsing an answer whole is the cheaper way to its usage up to about this size. */
+const SMALL_BODY_BYTES = 4096;
+
+/** Usage of a non-streamed answer; a large one (embeddings) is not parsed for it. Undefined when the engine did not say. */
 export function readBodyUsage(dialect: Dialect, body: Uint8Array): Usage | undefined {
-	const found = lastMember(findMembers(body), "usage");
+	const usage =
+		body.length <= SMALL_BODY_BYTES
+			? member(tryParseJson(decodeUtf8(body)), "usage")
+			: parseMember(body, lastMember(findMembers(body), "usage"));
 	// Token counts (`/v1/messages/count_tokens`) cost no tokens and have no usage.
-	if (found === undefined) return undefined;
-	const reported = dialect.readUsage(tryParseJson(decodeUtf8(body.subarray(found.valueStart, found.end))));
+	const reported = usage === undefined ? undefined : dialect.readUsage(usage);
 	return reported === undefined ? undefined : toUsage(reported, 0);
+}
+
+function parseMember(body: Uint8Array, found: JsonMember | undefined): unknown {
+	return found === undefined ? undefined : tryParseJson(decodeUtf8(body.subarray(found.valueStart, found.end)));
 }
 
 /** Events per sequence that look like tokens and are none: its opening, its finish, a last piece of text that was held back. */

@@ -4,6 +4,7 @@
  */
 
 import type { Millis } from "../core/model/units.ts";
+import type { Usage } from "../core/model/usage.ts";
 import type { DecisionKind, Reason } from "../core/schedule/decision.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 
@@ -25,11 +26,10 @@ class Histogram {
 export interface EndedRequest {
 	readonly queue: number;
 	readonly outcome: string;
-	readonly code?: string;
+	readonly code: string | undefined;
 	readonly durationMs: Millis;
-	readonly ttftMs?: Millis;
-	readonly promptTokens: number;
-	readonly completionTokens: number;
+	readonly ttftMs: Millis | undefined;
+	readonly usage: Usage | undefined;
 }
 
 export class Metrics {
@@ -66,8 +66,9 @@ export class Metrics {
 		histogram.observe(request.durationMs / 1000);
 		if (request.code !== undefined && request.outcome === "refused") add(this.#refused, request.code, 1);
 		if (request.ttftMs !== undefined && request.queue >= 0) this.#ttft[request.queue]!.observe(request.ttftMs / 1000);
-		this.#promptTokens += request.promptTokens;
-		this.#completionTokens += request.completionTokens;
+		if (request.usage === undefined) return;
+		this.#promptTokens += request.usage.promptTokens;
+		this.#completionTokens += request.usage.completionTokens;
 	}
 
 	/** Registers lines to be added at each scrape. */

@@ -49,7 +49,11 @@ export class SqliteDatabase implements SqlDatabase {
 				(await this.#execute({ kind: "all", on: "writer", sql, parameters })) as readonly SqlRow[],
 			run: async (sql, parameters) => (await this.#execute({ kind: "run", on: "writer", sql, parameters })) as number,
 			runMany: async (sql, parameterLists) =>
-				(await this.#execute({ kind: "many", sql, parameterLists })) as readonly number[],
+				(await this.#execute({
+					kind: "many",
+					sql,
+					parameterLists: JSON.stringify(parameterLists),
+				})) as readonly number[],
 		};
 	}
 

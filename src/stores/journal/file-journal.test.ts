@@ -95,6 +95,23 @@ describe("writing", () => {
 		expect(journal.status()).toMatchObject({ state: "ok", unsentRecords: 1, openRecords: 2, memoryBytes: 0 });
 	});
 
+	it("gathers for a millisecond when many requests are under way", async () => {
+		const journal = open();
+		for (let i = 0; i < 8; i++) journal.start(started(`r${i}`));
+		await journal.flushed();
+		const order: string[] = [];
+		journal.end(ended("r0"));
+		journal.afterFlush((flush) => order.push(`end ${flush}`));
+		await new Promise(setImmediate);
+		journal.start(started("r8"));
+		journal.afterFlush((flush) => order.push(`start ${flush}`));
+		await new Promise(setImmediate);
+		expect(disk.writes).toBe(1);
+		timers.advance(1);
+		expect(disk.writes).toBe(2);
+		expect(order).toEqual(["end stored", "start stored"]);
+	});
+
 	it("interval: syncs once per interval, only when something was written", async () => {
 		const journal = open();
 		timers.advance(200);
@@ -254,11 +271,15 @@ describe("delivery", () => {
 		let accepted = 0;
 		while (journal.start(started(`r${accepted}`))) {
 			accepted++;
-			await journal.flushed();
+			const flushed = journal.flushed();
+			timers.advance(1);
+			await flushed;
 		}
 		expect(journal.status()).toMatchObject({ state: "full", reason: expect.stringContaining("limit is 3000") });
 		for (let i = 0; i < accepted; i++) journal.end(ended(`r${i}`));
-		expect(await journal.flushed()).toBe("stored");
+		const flushed = journal.flushed();
+		timers.advance(1);
+		expect(await flushed).toBe("stored");
 		journal.delivered((await journal.unsent(1000)).length);
 		timers.advance(50);
 		await expect.poll(() => journal.status().state, { interval: 1 }).toBe("ok");

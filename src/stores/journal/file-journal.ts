@@ -1,8 +1,8 @@
 /**
  * The journal in files (design 02 §4): see ports/journal for the promise it keeps.
  *
- * Records gather as text; one write per turn of the event loop takes all of it, and everyone who asked `flushed` shares one
- * promise. States: `ok`; `degraded` while the disk refuses (text stays in memory, retried with back-off, rows still go to the
+ * Records gather as text; one write per turn of the event loop (per millisecond, when many requests are under way) takes all of it,
+ * for everyone who waits. States: `ok`; `degraded` while the disk refuses (text stays in memory, retried with back-off, rows still go to the
  * ledger); `full` at a bound, when `start` refuses. A failed fdatasync means that its data may be lost while reading well
  * (the kernel marks the pages clean), so everything since the last good one is written again, to a new file.
  *
@@ -43,9 +43,21 @@ export interface JournalDependencies {
 	readonly onWarning: (warning: JournalWarning) => void;
 }
 
-interface Waiter {
-	readonly promise: Promise<JournalFlush>;
-	readonly resolve: (flush: JournalFlush) => void;
+/** Everyone who waits for one write. */
+class Waiter {
+	readonly calls: ((flush: JournalFlush) => void)[] = [];
+	#promise: Promise<JournalFlush> | undefined;
+
+	get promise(): Promise<JournalFlush> {
+		this.#promise ??= new Promise((resolve) => {
+			this.calls.push(resolve);
+		});
+		return this.#promise;
+	}
+
+	resolve(flush: JournalFlush): void {
+		for (const call of this.calls) call(flush);
+	}
 }
 
 /** Text written since the last good fdatasync of a file. */
@@ -55,6 +67,12 @@ interface Unsynced {
 	texts: Buffer[];
 }
 
+/**
+ * With this many requests under way, a write waits so long for company: it costs as much as half of all else that a
+ * request costs, and there is always somebody who comes along.
+ */
+const GATHER_FROM_OPEN = 8;
+const GATHER_MS = 1;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 2000;
 /** Closed segments that are kept for their open starts before those are copied forward. */
@@ -117,13 +135,23 @@ export class FileJournal implements Journal, JournalSource {
 		else this.#unsent.push(row, this.#current());
 	}
 
+	afterFlush(call: (flush: JournalFlush) => void): void {
+		if (this.#text === "" && this.#waiter === undefined) {
+			void this.flushed().then(call);
+			return;
+		}
+		this.#waiter ??= new Waiter();
+		this.#waiter.calls.push(call);
+		this.#schedule();
+	}
+
 	flushed(): Promise<JournalFlush> {
 		if (this.#text === "" && this.#waiter === undefined) {
 			const now = () => (this.#trouble === undefined ? "stored" : "memory");
 			const syncing = this.#settings.sync === "always" ? this.#syncing : undefined;
 			return syncing === undefined ? Promise.resolve(now()) : syncing.then(now);
 		}
-		this.#waiter ??= newWaiter();
+		this.#waiter ??= new Waiter();
 		this.#schedule();
 		return this.#waiter.promise;
 	}
@@ -182,11 +210,17 @@ export class FileJournal implements Journal, JournalSource {
 	#schedule(): void {
 		if (this.#flushScheduled) return;
 		this.#flushScheduled = true;
-		setImmediate(() => {
-			this.#flushScheduled = false;
-			if (this.#trouble === undefined) this.#write();
-			else this.#holdInMemory();
-		});
+		setImmediate(() => this.#flush());
+	}
+
+	#flush(): void {
+		this.#flushScheduled = false;
+		if (this.#text === "" && this.#waiter === undefined) return;
+		if (this.#trouble === undefined) this.#write();
+		else this.#holdInMemory();
+		if (this.#openIn.size < GATHER_FROM_OPEN || this.#flushScheduled || this.#closed) return;
+		this.#flushScheduled = true;
+		this.#timers.after(GATHER_MS, () => this.#flush());
 	}
 
 	/** All text in one write; on refusal it stays and is tried again later. */
@@ -474,12 +508,4 @@ export class FileJournal implements Journal, JournalSource {
 			if (kind === "e") this.#unsent.push(row, segment);
 		}
 	}
-}
-
-function newWaiter(): Waiter {
-	let resolve: Waiter["resolve"] = () => undefined;
-	const promise = new Promise<JournalFlush>((settle) => {
-		resolve = settle;
-	});
-	return { promise, resolve };
 }
