@@ -67,7 +67,8 @@ const NONE = -1;
 const INITIAL_CAPACITY = 256;
 
 export class EngineModel {
-	readonly profile: EngineProfile;
+	profile: EngineProfile;
+	#successor: EngineProfile | undefined;
 	readonly #emitTokens: boolean;
 
 	// One sequence per index; the free list and the waiting queue run through #following.
@@ -94,7 +95,7 @@ export class EngineModel {
 	#waitingPromptTokens = 0;
 
 	/** In order of admission; the first #decodingCount decode, the rest prefill. */
-	readonly #running: Int32Array;
+	#running: Int32Array;
 	#runningCount = 0;
 	#decodingCount = 0;
 	#decodingContext = 0;
@@ -121,8 +122,8 @@ export class EngineModel {
 	#eventCount = 0;
 	readonly #event: EngineEvent = { kind: "token", id: 0, tokens: 0, at: 0 };
 
-	readonly #peakLeft: Float64Array;
-	readonly #peakUse: Int32Array;
+	#peakLeft: Float64Array;
+	#peakUse: Int32Array;
 
 	#steps = 0;
 	#preemptions = 0;
@@ -141,6 +142,14 @@ export class EngineModel {
 		this.#peakLeft = new Float64Array(profile.slots + 1);
 		this.#peakUse = new Int32Array(profile.slots + 1);
 		this.#grow();
+	}
+
+	/**
+	 * From its next step on the engine is another one, with its work in hand: what no longer runs there goes back to the front of its
+	 * queue, youngest first, to be recomputed.
+	 */
+	become(profile: EngineProfile): void {
+		this.#successor = profile;
 	}
 
 	get running(): number {
@@ -323,8 +332,9 @@ export class EngineModel {
 	#startStep(): void {
 		if (this.#runningCount === 0 && this.#waitingCount === 0) return;
 		this.#integrate(this.#clock);
-		const profile = this.profile;
 		this.#stepPrefillTokens = 0;
+		if (this.#successor !== undefined) this.#succeed(this.#successor);
+		const profile = this.profile;
 		if (profile.admission === "peak_future") {
 			this.#planBlockingStep();
 		} else {
@@ -342,6 +352,15 @@ export class EngineModel {
 			duration += profile.prefillBaseMs;
 		}
 		this.#clock += duration;
+	}
+
+	#succeed(profile: EngineProfile): void {
+		this.#successor = undefined;
+		while (this.#runningCount > profile.slots) this.#preemptYoungest();
+		this.#running = resized(this.#running, profile.slots);
+		this.#peakLeft = new Float64Array(profile.slots + 1);
+		this.#peakUse = new Int32Array(profile.slots + 1);
+		this.profile = profile;
 	}
 
 	#planChunkedStep(): void {
@@ -597,5 +616,11 @@ export class EngineModel {
 
 function enlarged<T extends Uint8Array | Int32Array | Float64Array>(from: T, to: T): T {
 	to.set(from as never);
+	return to;
+}
+
+function resized(from: Int32Array, length: number): Int32Array {
+	const to = new Int32Array(length);
+	to.set(from.subarray(0, length));
 	return to;
 }

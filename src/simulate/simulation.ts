@@ -55,6 +55,13 @@ export interface SimulationOptions {
 	readonly onEnd?: (request: SimulatedRequest) => void;
 	/** Called before anything happens at each new instant. */
 	readonly onInstant?: (now: Millis, core: SchedulingCore) => void;
+	/** Called every so often while there is work, as the gateway's control timer is. */
+	readonly control?: {
+		readonly everyMs: Millis;
+		readonly call: (now: Millis, core: SchedulingCore, engines: readonly (readonly EngineModel[])[]) => void;
+	};
+	/** The core hears of every token, not of the first alone; slower. Default false. */
+	readonly everyToken?: boolean;
 	/** Time from a preemption to its confirmation by the engine, beyond the step under way. */
 	readonly cancelLagMs?: Millis;
 }
@@ -74,7 +81,9 @@ interface Running {
 
 export function simulate(options: SimulationOptions): SimulationResult {
 	const core = new SchedulingCore(options.core);
-	const engines = options.engines.map((pool) => pool.map((profile) => new EngineModel(profile, { emitTokens: false })));
+	const engines = options.engines.map((pool) =>
+		pool.map((profile) => new EngineModel(profile, { emitTokens: options.everyToken ?? false })),
+	);
 	const flat = engines.flat();
 	const arrivals = options.requests[Symbol.iterator]();
 	const byTicket = new Map<Ticket, SimulatedRequest>();
@@ -86,6 +95,8 @@ export function simulate(options: SimulationOptions): SimulationResult {
 	let now = 0;
 	let preemptions = 0;
 	let arrival = arrivals.next();
+	const { control } = options;
+	let controlAt = control?.everyMs ?? Number.POSITIVE_INFINITY;
 
 	const drain = () => {
 		for (let decision = core.next(); decision !== undefined; decision = core.next()) {
@@ -133,6 +144,10 @@ export function simulate(options: SimulationOptions): SimulationResult {
 			if (event.kind === "first_token") {
 				request.firstTokenMs = event.at;
 				if (ticket >= 0 && request.observed !== false) core.produced(ticket, 1, now);
+			} else if (event.kind === "token") {
+				const more = event.tokens - 1 - entry.produced;
+				entry.produced += more;
+				if (ticket >= 0 && request.observed !== false) core.produced(ticket, more, now);
 			} else if (event.kind === "finished") {
 				request.finishedMs = event.at;
 				running.delete(event.id);
@@ -156,8 +171,9 @@ export function simulate(options: SimulationOptions): SimulationResult {
 		for (const engine of flat) next = Math.min(next, engine.nextEventAt());
 		next = Math.min(next, core.nextWakeAt());
 		for (const abort of aborts) next = Math.min(next, abort.at);
+		// The control timer alone keeps nothing going.
 		if (next === Number.POSITIVE_INFINITY || next > until) break;
-		now = Math.max(now, next);
+		now = Math.max(now, Math.min(next, controlAt));
 		options.onInstant?.(now, core);
 		for (const engine of flat) {
 			if (engine.nextEventAt() <= now) {
@@ -173,6 +189,11 @@ export function simulate(options: SimulationOptions): SimulationResult {
 		}
 		if (core.nextWakeAt() <= now) {
 			core.advance(now);
+			drain();
+		}
+		if (control !== undefined && controlAt <= now) {
+			controlAt = now + control.everyMs;
+			control.call(now, core, engines);
 			drain();
 		}
 		while (arrival.done !== true && arrival.value.arrivalMs <= now) {

@@ -36,6 +36,26 @@ import { createScheduler, type QueueView, type Scheduler } from "./scheduler.ts"
 import type { TimingWheel } from "./timing-wheel.ts";
 import { Upgrades } from "./upgrades.ts";
 
+/** Told of what runs in a pool, where something follows it (adaptive capacity). Must not call back. */
+export interface PoolObserver {
+	/** `observed`: its first token will be seen. `privileged`: the headroom is for its queue. */
+	dispatched(
+		row: number,
+		sequences: number,
+		promptTokens: Tokens,
+		observed: boolean,
+		privileged: boolean,
+		waitMs: Millis,
+		now: Millis,
+	): void;
+	/** Its first token came, `elapsedMs` after dispatch. */
+	answered(row: number, privileged: boolean, elapsedMs: Millis, now: Millis): void;
+	/** More tokens came. */
+	produced(row: number, now: Millis): void;
+	/** It runs no more; `completionTokens` is what it produced, 0 where that is not known. */
+	ended(row: number, completionTokens: Tokens, now: Millis): void;
+}
+
 /** Counters and limits of one queue. */
 export interface QueueState {
 	readonly settings: QueueSettings;
@@ -86,6 +106,7 @@ export class Pool implements QueueView {
 	/** Why the last dispatch loop stopped. */
 	blockedBy: Reason = "none";
 	preemptions = 0;
+	observer: PoolObserver | undefined;
 
 	readonly #shared: Shared;
 	readonly #bestEffort = new QueueSet();
@@ -314,8 +335,12 @@ export class Pool implements QueueView {
 		const { requests } = this.#shared;
 		if ((requests.flags(row) & FLAG_ANSWERED) === 0) {
 			requests.setFlags(row, requests.flags(row) | FLAG_ANSWERED);
-			this.window.learn(requests.prompt(row), now - this.since(row));
+			const elapsedMs = now - this.since(row);
+			this.window.learn(requests.prompt(row), elapsedMs);
+			this.observer?.answered(row, this.#privileged.has(requests.queue(row)), elapsedMs, now);
 			this.leaveWindow(row, now);
+		} else {
+			this.observer?.produced(row, now);
 		}
 		const before = requests.charge(row);
 		const produced = requests.produced(row) + tokens;
@@ -335,6 +360,7 @@ export class Pool implements QueueView {
 		const { requests, settings, tree } = this.#shared;
 		const chargedTokens = requests.charge(row);
 		const chargedCost = this.#chargedCost(row, chargedTokens);
+		this.observer?.ended(row, completion, now);
 		this.#giveBack(row, now);
 		this.#chargeMore(
 			row,
@@ -351,6 +377,7 @@ export class Pool implements QueueView {
 		const { requests, tree } = this.#shared;
 		const chargedTokens = requests.charge(row);
 		const chargedCost = this.#chargedCost(row, chargedTokens);
+		this.observer?.ended(row, 0, now);
 		this.#giveBack(row, now);
 		this.#chargeMore(row, -chargedCost, -chargedTokens, now);
 		this.queues[requests.payer(row)]!.requestRate?.debit(-1, now);
@@ -520,7 +547,13 @@ export class Pool implements QueueView {
 		state.dispatched++;
 		const waitMs = now - requests.arrival(row);
 		state.waitMsTotal += waitMs;
-		if (!this.#privileged.has(queue)) {
+		const privileged = this.#privileged.has(queue);
+		if (this.observer !== undefined) {
+			const observed = (requests.flags(row) & FLAG_OBSERVED) !== 0;
+			const prompt = requests.prompt(row) - requests.cached(row);
+			this.observer.dispatched(row, sequences, prompt, observed, privileged, waitMs, now);
+		}
+		if (!privileged) {
 			endpoint.prefillTokens += requests.prompt(row);
 			requests.setFlags(row, requests.flags(row) | FLAG_IN_WINDOW);
 		}
