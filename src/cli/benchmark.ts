@@ -5,8 +5,8 @@
 import { writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type BenchmarkOutcome, runBenchmark } from "../load/benchmark.ts";
-import { type BenchmarkMix, profileMix, traceMix } from "../load/benchmark-mix.ts";
+import { type BenchmarkOptions, type BenchmarkOutcome, runBenchmark } from "../load/benchmark.ts";
+import { profileMix, traceMix } from "../load/benchmark-mix.ts";
 import { type BenchmarkReport, benchmarkTable } from "../load/benchmark-report.ts";
 import { benchmarkTarget } from "../load/benchmark-workload.ts";
 import { WORKLOAD_PROFILE_NAMES, WORKLOAD_PROFILES, type WorkloadProfileName } from "../load/workload-profiles.ts";
@@ -108,7 +108,7 @@ async function benchmark(flags: BenchmarkFlags, io: CommandIo): Promise<void> {
 	const target = benchmarkTarget(where.endpoint);
 	if (target === undefined)
 		throw new UserError(`--endpoint ${JSON.stringify(where.endpoint)}: an http or https URL is allowed`);
-	const { mix, replayRate, durationMs } = workloadOf(flags);
+	const { mix, replay, durationMs } = workloadOf(flags);
 	const stop = new AbortController();
 	const interrupt = () => stop.abort();
 	process.once("SIGINT", interrupt);
@@ -120,7 +120,7 @@ async function benchmark(flags: BenchmarkFlags, io: CommandIo): Promise<void> {
 			target,
 			model: where.model,
 			mix,
-			...(replayRate === undefined ? {} : { replayRate }),
+			...(replay === undefined ? {} : { replay }),
 			durationMs,
 			seed: flags.seed,
 			headers: where.key === undefined ? {} : { authorization: `Bearer ${where.key}` },
@@ -142,7 +142,7 @@ async function benchmark(flags: BenchmarkFlags, io: CommandIo): Promise<void> {
 		const status = outcome.status === 0 ? "" : ` (status ${outcome.status})`;
 		throw new UserError(`${where.endpoint}: the first request failed: ${outcome.code}${status}`);
 	}
-	if (replayRate !== undefined) io.error("replayed, not searched: the maximum below is what was completed");
+	if (replay !== undefined) io.error("replayed, not searched: the maximum below is what was completed");
 	else if (!outcome.saturated)
 		io.error("warning: the run ended before the server was at its limit, which may be higher: use a longer --duration");
 	deliver(outcome.report, flags, io);
@@ -162,7 +162,7 @@ function deliver(report: BenchmarkReport, flags: BenchmarkFlags, io: CommandIo):
 }
 
 /** What to send, and for how long: a replay ends with its trace. */
-function workloadOf(flags: BenchmarkFlags): { mix: BenchmarkMix; replayRate?: number; durationMs: number } {
+function workloadOf(flags: BenchmarkFlags): Pick<BenchmarkOptions, "mix" | "replay" | "durationMs"> {
 	const { trace, replay, streamingRatio, duration: durationMs } = flags;
 	if (trace === undefined) {
 		if (replay !== undefined) throw new UserError("--replay needs a --trace");
@@ -175,8 +175,13 @@ function workloadOf(flags: BenchmarkFlags): { mix: BenchmarkMix; replayRate?: nu
 		if (replay === undefined) return { mix, durationMs };
 		if (mix.recordedRate === undefined)
 			throw new UserError(`${trace}: has lengths only, no times to replay; leave --replay away`);
-		const replayRate = mix.recordedRate * replay;
-		return { mix, replayRate, durationMs: Math.min(durationMs, (mix.rows / replayRate) * 1000) };
+		const ratePerSecond = mix.recordedRate * replay;
+		return {
+			mix,
+			replay: { ratePerSecond, requests: mix.rows },
+			// The first comes one gap after the start.
+			durationMs: Math.min(durationMs, ((mix.rows + 1) / ratePerSecond) * 1000),
+		};
 	} catch (error) {
 		if (error instanceof TraceError) throw new UserError(error.message);
 		throw error;

@@ -1,28 +1,39 @@
-/** `tokligence simulate`: a trace or a scenario through one configuration or two, in virtual time; as a table, JSON, or a page with plots. */
-import { readFileSync, writeFileSync } from "node:fs";
+/** `tokligence simulate`: a trace or a scenario through one configuration or more, in virtual time; as a table, JSON, or a page with plots. */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
 import { parse } from "yaml";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
+import type { RoutingRule } from "../core/model/policy.ts";
 import { ENGINE_PROFILE_NAMES, ENGINE_PROFILES, type EngineProfileName } from "../simulate/engine-profiles.ts";
 import { type SimulationReport, simulateConfig } from "../simulate/report.ts";
-import { readScenario, ScenarioError, scenarioArrivals } from "../simulate/scenario.ts";
+import { readRules } from "../simulate/rules.ts";
+import { readScenario, type Scenario, ScenarioError, scenarioArrivals } from "../simulate/scenario.ts";
 import { openTrace, TraceError } from "../simulate/traces.ts";
 import { type SimulatedArrival, traceArrivals } from "../simulate/workload.ts";
 import { positive, reportingUserErrors, UserError } from "./capacity-proposal.ts";
 import { type CommandIo, EXIT_CONFIG, EXIT_FAILURE, problemsOf, processIo } from "./config-options.ts";
-import { simulationPage, simulationTable } from "./simulate-report.ts";
+import { simulationPage } from "./simulate-page.ts";
+import { simulationTable } from "./simulate-report.ts";
+
+const BUNDLED = new URL("../../config/scenarios/", import.meta.url);
+const DEFAULT_ENGINE = "a100-8b";
 
 const EXAMPLES = `
 Examples:
+  tokligence simulate --scenario vtc-overload --html report.html
   tokligence simulate --config gateway.ini --trace AzureLLMInferenceTrace_conv.csv
   tokligence simulate --config old.ini --compare new.ini --trace day.csv.gz --speed-up 2 --html report.html
-  tokligence simulate --config gateway.ini --scenario flood.yaml --engine-profile h100-70b --json
+  tokligence simulate --config gateway.ini --scenario flood.yaml --engine-profile h100-70b --policy policy.yaml --json
 
 Traces: Azure LLM inference, Mooncake, ServeGen, VTC; gzipped or not. Rows without tiers get them by a fixed split of hashes: production
 30 %, staging 10 %, premium 20 %, standard 20 %, spot 10 %, batch 10 %; a client of the trace keeps one tier.
-A scenario is YAML: duration, seed, and tiers with name, tier, environment, workload, tenants, rate, prompt, output, from, until, stream.
-Rules are the default ones, estimates are learnt as the gateway learns them. Same input, same output.
+A scenario is YAML: duration, seed, and tiers with name, tier, environment, workload, tenants, rate (or from and to), arrivals, on, off,
+prompt, output, from, until, stream; and, where the flags say nothing, engine, configs, rules. Those that come along (--scenarios lists
+them) are taken by name. Rules are the default ones, or those of a policy file as \`tokligence export\` writes it. Estimates are learnt as
+the gateway learns them. Same input, same output.
 
 Exit status: 0, 78 when a configuration cannot be used, 1 when a trace or scenario cannot be read.`;
 
@@ -31,7 +42,9 @@ interface SimulateFlags {
 	readonly compare?: string;
 	readonly trace?: string;
 	readonly scenario?: string;
-	readonly engineProfile: EngineProfileName;
+	readonly scenarios?: boolean;
+	readonly policy?: string;
+	readonly engineProfile?: EngineProfileName;
 	readonly speedUp: number;
 	readonly json?: boolean;
 	readonly html?: string;
@@ -40,14 +53,17 @@ interface SimulateFlags {
 export function simulateCommand(io: CommandIo = processIo()): Command {
 	return new Command("simulate")
 		.description("play a trace or scenario through the scheduler on modelled engines, in virtual time")
-		.option("-c, --config <file>", "configuration file (else TOKLIGENCE_CONFIG, else config/gateway.ini)")
+		.option("-c, --config <file>", "configuration file (else the scenario's, TOKLIGENCE_CONFIG, config/gateway.ini)")
 		.option("--compare <file>", "a second configuration, side by side")
 		.addOption(new Option("--trace <file>", "requests of a public trace").conflicts("scenario"))
-		.option("--scenario <file>", "requests as a YAML file describes them")
+		.option("--scenario <file or name>", "requests as a YAML file describes them")
+		.option("--scenarios", "list the scenarios that come along")
+		.option("--policy <file>", "routing rules of a policy file instead of the default ones")
 		.addOption(
-			new Option("--engine-profile <name>", "engine behind every endpoint")
-				.choices(ENGINE_PROFILE_NAMES)
-				.default("a100-8b"),
+			new Option(
+				"--engine-profile <name>",
+				`engine behind every endpoint (else the scenario's, ${DEFAULT_ENGINE})`,
+			).choices(ENGINE_PROFILE_NAMES),
 		)
 		.addOption(
 			new Option("--speed-up <factor>", "2 lets everything arrive in half the time").argParser(positive).default(1),
@@ -58,20 +74,49 @@ export function simulateCommand(io: CommandIo = processIo()): Command {
 		.action((flags: SimulateFlags) => reportingUserErrors(io, EXIT_FAILURE, () => run(flags, io)));
 }
 
+/** What is played, and with what where the flags say nothing. */
+interface Source {
+	readonly name: string;
+	readonly about: string;
+	/** Begins anew for each configuration. */
+	arrivals(): Iterable<SimulatedArrival>;
+	readonly scenario?: Scenario;
+}
+
+interface NamedConfig {
+	readonly name?: string;
+	readonly path?: string;
+	readonly text?: string;
+}
+
 function run(flags: SimulateFlags, io: CommandIo): void {
-	const arrivals = arrivalsOf(flags);
+	if (flags.scenarios === true) {
+		for (const name of bundledNames()) io.out(`${name.padEnd(20)} ${bundledScenario(name).about ?? ""}`.trimEnd());
+		return;
+	}
+	const source = sourceOf(flags);
+	const { scenario } = source;
+	const rules = flags.policy === undefined ? scenario?.rules : rulesOf(flags.policy);
+	const profile = ENGINE_PROFILES[flags.engineProfile ?? scenario?.engine ?? DEFAULT_ENGINE];
 	const reports: SimulationReport[] = [];
-	for (const path of flags.compare === undefined ? [flags.config] : [flags.config, flags.compare]) {
-		const loaded = loadConfig({ ...(path === undefined ? {} : { path }), env: io.env });
+	for (const { name, path, text } of configsOf(flags, scenario)) {
+		// A scenario's own configuration is what it says, wherever it runs.
+		const loaded = loadConfig(text === undefined ? { ...(path && { path }), env: io.env } : { text, env: {} });
 		for (const problem of problemsOf(loaded)) io.error(`${problem.severity}: ${formatProblem(problem)}`);
 		if (!loaded.ok) {
 			io.setExitCode(EXIT_CONFIG);
 			return;
 		}
-		const name = loaded.file ?? "built-in defaults";
-		const profile = ENGINE_PROFILES[flags.engineProfile];
 		try {
-			reports.push(simulateConfig({ name, config: loaded.config, profile, arrivals: arrivals() }));
+			reports.push(
+				simulateConfig({
+					name: name ?? loaded.file ?? "built-in defaults",
+					config: loaded.config,
+					profile,
+					arrivals: source.arrivals(),
+					...(rules === undefined ? {} : { rules }),
+				}),
+			);
 		} catch (error) {
 			if (error instanceof TraceError) throw new UserError(error.message);
 			throw error;
@@ -79,37 +124,90 @@ function run(flags: SimulateFlags, io: CommandIo): void {
 	}
 	if (flags.html !== undefined) {
 		try {
-			writeFileSync(flags.html, simulationPage(reports));
+			writeFileSync(flags.html, simulationPage(reports, source.about));
 		} catch (error) {
 			throw new UserError(`${flags.html}: cannot be written: ${(error as NodeJS.ErrnoException).code}`);
 		}
 	}
-	const source = flags.trace ?? flags.scenario;
 	io.out(
 		flags.json === true
-			? JSON.stringify({ version: 1, source, speed_up: flags.speedUp, runs: reports }, undefined, 2)
+			? JSON.stringify({ version: 1, source: source.name, speed_up: flags.speedUp, runs: reports }, undefined, 2)
 			: simulationTable(reports),
 	);
 }
 
-/** Begins anew for each configuration. */
-function arrivalsOf({ trace, scenario, speedUp }: SimulateFlags): () => Iterable<SimulatedArrival> {
+function configsOf({ config, compare }: SimulateFlags, scenario: Scenario | undefined): readonly NamedConfig[] {
+	if (config === undefined && compare === undefined && scenario !== undefined && scenario.configs.length > 0)
+		return scenario.configs;
+	const first = config === undefined ? {} : { path: config };
+	return compare === undefined ? [first] : [first, { path: compare }];
+}
+
+function sourceOf({ trace, scenario, speedUp }: SimulateFlags): Source {
 	if (trace === undefined && scenario === undefined)
 		throw new UserError("name the requests with --trace or --scenario");
+	if (trace === undefined) {
+		const read = existsSync(scenario!) ? scenarioFile(scenario!) : bundledScenario(scenario!);
+		return {
+			name: scenario!,
+			about: read.about ?? basename(scenario!),
+			arrivals: () => scenarioArrivals(read, speedUp),
+			scenario: read,
+		};
+	}
 	try {
-		if (trace !== undefined) {
-			const opened = openTrace(trace);
-			if (!opened.hasArrivals)
-				throw new UserError(`${trace}: has lengths only, no times of arrival; take its lengths into a scenario`);
-			return () => traceArrivals(opened, speedUp);
-		}
-		const read = readScenario(parse(readFileSync(scenario!, "utf8")));
-		return () => scenarioArrivals(read, speedUp);
+		const opened = openTrace(trace);
+		if (!opened.hasArrivals)
+			throw new UserError(`${trace}: has lengths only, no times of arrival; take its lengths into a scenario`);
+		return { name: trace, about: basename(trace), arrivals: () => traceArrivals(opened, speedUp) };
 	} catch (error) {
-		if (error instanceof UserError) throw error;
 		if (error instanceof TraceError) throw new UserError(error.message);
-		if (error instanceof ScenarioError) throw new UserError(`${scenario}: ${error.message}`);
-		const { code, message } = error as NodeJS.ErrnoException;
-		throw new UserError(`${scenario}: ${code?.startsWith("E") === true ? `cannot be read: ${code}` : message}`);
+		throw error;
+	}
+}
+
+function bundledNames(): readonly string[] {
+	return readdirSync(BUNDLED)
+		.filter((name) => name.endsWith(".yaml"))
+		.map((name) => basename(name, ".yaml"))
+		.sort();
+}
+
+function bundledScenario(name: string): Scenario {
+	const names = bundledNames();
+	if (!names.includes(name))
+		throw new UserError(
+			`${name}: there is no such file, and no scenario of that name comes along; those are ${names.join(", ")}`,
+		);
+	return scenarioFile(fileURLToPath(new URL(`${name}.yaml`, BUNDLED)));
+}
+
+function scenarioFile(file: string): Scenario {
+	return reading(file, (text) => readScenario(parse(text)));
+}
+
+function rulesOf(file: string): readonly RoutingRule[] {
+	return reading(file, (text) => {
+		const policy: unknown = parse(text);
+		return readRules(
+			"rules",
+			typeof policy === "object" && policy !== null && "rules" in policy ? policy.rules : policy,
+		);
+	});
+}
+
+/** Errors of the file's content begin with its name. */
+function reading<T>(file: string, read: (text: string) => T): T {
+	let text: string;
+	try {
+		text = readFileSync(file, "utf8");
+	} catch (error) {
+		throw new UserError(`${file}: cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+	}
+	try {
+		return read(text);
+	} catch (error) {
+		if (error instanceof ScenarioError || error instanceof Error) throw new UserError(`${file}: ${error.message}`);
+		throw error;
 	}
 }

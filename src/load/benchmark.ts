@@ -18,8 +18,8 @@ export interface BenchmarkOptions {
 	readonly target: BenchmarkTarget;
 	readonly model: string;
 	readonly mix: BenchmarkMix;
-	/** Requests per second from beginning to end instead of the search. */
-	readonly replayRate?: number;
+	/** So many requests at one rate instead of the search, or as many as the duration holds. */
+	readonly replay?: { readonly ratePerSecond: number; readonly requests: number };
 	readonly durationMs: Millis;
 	readonly seed: number;
 	readonly headers?: Readonly<Record<string, string>>;
@@ -115,7 +115,7 @@ class Run {
 		const spent = performance.now() - startedAt;
 		this.#origin = performance.now();
 		this.#plan =
-			options.replayRate === undefined
+			options.replay === undefined
 				? new KneeSearch({
 						durationMs: Math.max(options.durationMs / 2, options.durationMs - spent),
 						ttftP95Ms: options.ttftLimitMs,
@@ -124,7 +124,7 @@ class Run {
 						startMs: 0,
 						streamingRatio: options.mix.streamingRatio,
 					})
-				: new Replay(options.replayRate, options.durationMs);
+				: new Replay(options.replay.ratePerSecond, options.durationMs);
 	}
 
 	/** Answers whether the server was brought to its limit. */
@@ -156,6 +156,11 @@ class Run {
 
 	/** Pulled when the request before has been sent, so the rate is the one in force then. */
 	*#arrivals(): Generator<LoadRequest, void> {
+		const { replay } = this.#options;
+		if (replay !== undefined) {
+			yield* this.#replay(replay.ratePerSecond, replay.requests);
+			return;
+		}
 		let at = 0;
 		while (!this.#over) {
 			const step = this.#plan.current;
@@ -167,13 +172,24 @@ class Run {
 		}
 	}
 
+	/** Ends by what was due, not by the clock: on a machine that is late, none is left out. */
+	*#replay(ratePerSecond: number, requests: number): Generator<LoadRequest, void> {
+		const { endMs } = this.#plan.current;
+		let at = 0;
+		for (let count = 0; count < requests; count++) {
+			at += Math.max(1e-6, this.#requests.gapMs(ratePerSecond));
+			if (at >= endMs) return;
+			yield this.#requests.request(at);
+		}
+	}
+
 	readonly #stepEnds = (): void => {
 		const now = this.#now();
 		const step = this.#plan.next(this.#tally.outcome(now));
 		if (step === undefined) {
 			this.#over = true;
-			const { durationMs, replayRate } = this.#options;
-			const graceMs = replayRate === undefined ? Math.max(1000, GRACE_PART * durationMs) : REPLAY_GRACE_MS + durationMs;
+			const { durationMs, replay } = this.#options;
+			const graceMs = replay === undefined ? Math.max(1000, GRACE_PART * durationMs) : REPLAY_GRACE_MS + durationMs;
 			this.#timer = setTimeout(() => this.#stop.abort(), graceMs);
 			return;
 		}

@@ -2,8 +2,9 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { loadConfig } from "../config/load.ts";
 import { ENGINE_PROFILES } from "./engine-profiles.ts";
-import { jain, simulateConfig } from "./report.ts";
+import { simulateConfig } from "./report.ts";
 import { readScenario, scenarioArrivals } from "./scenario.ts";
+import { jain, ServiceTracker } from "./service.ts";
 import { openTrace } from "./traces.ts";
 import { traceArrivals } from "./workload.ts";
 
@@ -69,10 +70,12 @@ test("a scenario asks at its rates, in its times, in order, the same with each r
 	const scenario = readScenario(SCENARIO);
 	const arrivals = [...scenarioArrivals(scenario, 1)];
 	expect(arrivals).toEqual([...scenarioArrivals(scenario, 1)]);
-	expect(arrivals.map(({ atMs }) => atMs)).toEqual(arrivals.map(({ atMs }) => atMs).toSorted((a, b) => a - b));
+	expect(arrivals.map(({ arrivalMs }) => arrivalMs)).toEqual(
+		arrivals.map(({ arrivalMs }) => arrivalMs).toSorted((a, b) => a - b),
+	);
 	const flood = arrivals.filter(({ metadata }) => metadata.workload === "batch");
 	expect(flood.length).toBeGreaterThan(25);
-	expect(flood.every(({ atMs }) => atMs >= 5000 && atMs < 10_000)).toBe(true);
+	expect(flood.every(({ arrivalMs }) => arrivalMs >= 5000 && arrivalMs < 10_000)).toBe(true);
 	const chat = arrivals.filter(({ metadata }) => metadata.tier === "external");
 	expect(new Set(chat.map(({ metadata }) => metadata.accountId))).toEqual(new Set(["chat-1", "chat-2"]));
 	expect(chat.every(({ outputTokens }) => outputTokens >= 10 && outputTokens <= 200)).toBe(true);
@@ -91,4 +94,52 @@ test.each([
 test("Jain's index is 1 for equal shares and 1/n when one has all", () => {
 	expect(jain([3, 3, 3])).toBe(1);
 	expect(jain([9, 0, 0, 0])).toBe(0.25);
+});
+
+test("service is compared only while both wait: what one got in between is nobody's loss", () => {
+	const tracker = new ServiceTracker();
+	const serve = (name: string, arrived: number, first: number, end: number) => {
+		tracker.served(name, 100, 50, first, end);
+		return { name, arrived, first };
+	};
+	// Both wait from 0 to 10 s; a gets two, b one. Then a alone gets ten more.
+	for (let n = 0; n < 12; n++) tracker.arrived("a", 0);
+	for (let n = 0; n < 2; n++) tracker.arrived("b", 0);
+	for (const { name, first } of [
+		serve("a", 0, 1000, 2000),
+		serve("a", 0, 3000, 4000),
+		serve("b", 0, 5000, 6000),
+		serve("b", 0, 10_000, 10_100),
+		...Array.from({ length: 10 }, (_, n) => serve("a", 0, 11_000 + n * 1000, 11_500 + n * 1000)),
+	])
+		tracker.answered(name, first);
+	const { max_difference: max, difference, step_ms: stepMs, tenants, jain_index: index } = tracker.report(30_000);
+	expect(max).toBe(400);
+	expect(difference.slice(Math.ceil(10_500 / stepMs)).every((value) => value === 0)).toBe(true);
+	expect(tenants.map(({ service_total }) => service_total.at(-1))).toEqual([2400, 400]);
+	expect(index).toBe(jain([400, 200]));
+});
+
+test("a scenario's regular arrivals keep their gaps, pause when it says so, and rise as it says", () => {
+	const arrivals = (tier: object) => [
+		...scenarioArrivals(
+			readScenario({
+				duration: "100s",
+				tiers: [{ tier: "external", arrivals: "regular", prompt: 1, output: 1, ...tier }],
+			}),
+			1,
+		),
+	];
+	expect(arrivals({ rate: 0.5, from: "10s" }).map(({ arrivalMs }) => arrivalMs / 1000)).toEqual(
+		Array.from({ length: 44 }, (_, n) => 12 + 2 * n),
+	);
+	const paused = arrivals({ rate: 1, on: "10s", off: "20s" }).map(({ arrivalMs }) => arrivalMs / 1000);
+	expect(paused.every((second) => second % 30 < 10)).toBe(true);
+	expect(paused.length).toBe(39);
+	const rising = arrivals({ rate: { from: 1, to: 3 }, until: "99.9s" }).map(({ arrivalMs }) => arrivalMs);
+	// The rate at 99.9 s is the last one, so a little more than 2 a second.
+	expect(rising.length).toBe(199);
+	// 25 s at 1.25 a second on average.
+	expect(rising.filter((at) => at <= 25_000).length).toBe(31);
+	expect(arrivals({ rate: { from: 1, to: 3 }, arrivals: "poisson" }).length / 200).toBeCloseTo(1, 0);
 });

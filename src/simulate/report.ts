@@ -10,13 +10,16 @@ import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
 import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
 import { type Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
+import type { RoutingRule } from "../core/model/policy.ts";
 import type { RequestFacts } from "../core/model/request-facts.ts";
 import type { Millis } from "../core/model/units.ts";
 import type { EngineProfile } from "./engine-profiles.ts";
+import { jain, type ServiceReport, ServiceTracker } from "./service.ts";
 import { type SimulatedRequest, simulate } from "./simulation.ts";
 import type { SimulatedArrival } from "./workload.ts";
 
 interface Quantiles {
+	readonly mean: Millis;
 	readonly p50: Millis;
 	readonly p99: Millis;
 }
@@ -52,6 +55,7 @@ export interface SimulationReport {
 	readonly queues: readonly GroupReport[];
 	readonly tenants: readonly GroupReport[];
 	readonly series: readonly SeriesReport[];
+	readonly service: ServiceReport;
 }
 
 export interface SimulationInput {
@@ -60,19 +64,26 @@ export interface SimulationInput {
 	readonly config: GatewayConfig;
 	readonly profile: EngineProfile;
 	readonly arrivals: Iterable<SimulatedArrival>;
+	/** Default: the rules a new installation starts with. */
+	readonly rules?: readonly RoutingRule[];
+	/** Told of every request as it ends. */
+	readonly onEnd?: (arrival: SimulatedArrival, request: SimulatedRequest) => void;
 }
 
 interface Tracked extends SimulatedRequest {
+	readonly source: SimulatedArrival;
 	readonly arrival: Arrival;
+	/** Its first token has come once. */
+	begun: boolean;
 }
 
 /** Tenants beyond that are counted together. */
 const MAX_TENANTS = 1000;
 
-export function simulateConfig({ name, config, profile, arrivals }: SimulationInput): SimulationReport {
+export function simulateConfig({ name, config, profile, arrivals, rules, onEnd }: SimulationInput): SimulationReport {
 	const compiled = compile(config, []);
 	const lifecycle = new Lifecycle({
-		rules: defaultRules(compiled.levelNames.length),
+		rules: rules ?? defaultRules(compiled.levelNames.length),
 		allocator: compiled.allocator,
 		levelNames: compiled.levelNames,
 		pools: compiled.pools.map((pool) => ({ ...pool, forceStream: false })),
@@ -100,52 +111,69 @@ export function simulateConfig({ name, config, profile, arrivals }: SimulationIn
 	};
 	const groupsOf = (request: Tracked) => [total, queues[request.queue]!, tenantOf(request.arrival.metadata.accountId)];
 
-	function* requests(): Generator<Tracked, void> {
-		for (const arrival of arrivals) {
-			const { atMs, metadata, promptTokens, outputTokens, stream } = arrival;
-			const context = {
-				hints: {},
-				bodyBytes: promptTokens * 4,
-				startWithinMs: Number.POSITIVE_INFINITY,
-				tokenInUse: 0,
-			};
-			const admitted = lifecycle.admit(metadata, factsOf(model, promptTokens, stream), context, atMs);
-			const fits = promptTokens + outputTokens < profile.kvTokens;
-			if (admitted.kind === "refused" || !fits) {
-				const reason = admitted.kind === "refused" ? admitted.refusal.code : "context_length_exceeded";
-				for (const group of [total, tenantOf(metadata.accountId)]) group.refuse(reason);
-				if (admitted.kind === "admitted") lifecycle.withdrawn(admitted.arrival, atMs);
-				continue;
-			}
-			const { submit } = admitted.arrival;
-			yield {
-				arrival: admitted.arrival,
-				arrivalMs: atMs,
-				queue: submit.queue,
-				flow: submit.flow,
-				promptTokens,
-				outputTokens,
-				expectedOutputTokens: submit.completionTokens,
-				weight: submit.weight,
-				timeoutMs: submit.timeoutMs,
-				pools: submit.pools,
-				mayUpgrade: submit.mayUpgrade,
-				observed: submit.observed,
-				buffered: submit.buffered,
-				rule: submit.rule,
-			};
+	const service = new ServiceTracker();
+
+	function admit(source: SimulatedArrival, now: Millis): Tracked | undefined {
+		const { metadata, promptTokens, outputTokens, stream } = source;
+		const context = {
+			hints: {},
+			bodyBytes: promptTokens * 4,
+			startWithinMs: Number.POSITIVE_INFINITY,
+			tokenInUse: 0,
+		};
+		const admitted = lifecycle.admit(metadata, factsOf(model, promptTokens, stream), context, now);
+		const fits = promptTokens + outputTokens < profile.kvTokens;
+		if (admitted.kind === "refused" || !fits) {
+			const reason = admitted.kind === "refused" ? admitted.refusal.code : "context_length_exceeded";
+			for (const group of [total, tenantOf(metadata.accountId)]) group.refuse(reason);
+			if (admitted.kind === "admitted") lifecycle.withdrawn(admitted.arrival, now);
+			return undefined;
 		}
+		const { submit } = admitted.arrival;
+		service.arrived(metadata.accountId, now);
+		return {
+			source,
+			arrival: admitted.arrival,
+			begun: false,
+			arrivalMs: now,
+			queue: submit.queue,
+			flow: submit.flow,
+			promptTokens,
+			outputTokens,
+			expectedOutputTokens: submit.completionTokens,
+			weight: submit.weight,
+			timeoutMs: submit.timeoutMs,
+			pools: submit.pools,
+			mayUpgrade: submit.mayUpgrade,
+			observed: submit.observed,
+			buffered: submit.buffered,
+			rule: submit.rule,
+		};
 	}
 
 	const { endMs } = simulate({
 		core: { ...compiled.core, ruleDepths },
 		engines: compiled.core.pools.map((pool) => Array.from({ length: pool.endpoints }, () => profile)),
-		requests: requests(),
+		requests: arrivals,
+		admit,
+		onFirstToken: (answering) => {
+			const request = answering as Tracked;
+			if (!request.begun) service.answered(request.arrival.metadata.accountId, request.firstTokenMs!);
+			request.begun = true;
+		},
 		onEnd: (ended) => {
 			const request = ended as Tracked;
+			onEnd?.(request.source, request);
+			const { accountId } = request.arrival.metadata;
+			if (request.finishedMs === undefined) {
+				if (!request.begun) service.answered(accountId, request.endedMs!);
+			} else {
+				const { promptTokens, outputTokens, firstTokenMs, finishedMs } = request;
+				service.served(accountId, promptTokens, outputTokens, firstTokenMs ?? finishedMs, finishedMs);
+			}
 			for (const group of groupsOf(request)) group.end(request);
 			series[request.queue]!.end(request);
-			const at = request.finishedMs ?? request.arrivalMs;
+			const at = request.finishedMs ?? request.endedMs!;
 			if (request.finishedMs === undefined) lifecycle.withdrawn(request.arrival, at);
 			else {
 				const { promptTokens, outputTokens: completionTokens } = request;
@@ -164,6 +192,7 @@ export function simulateConfig({ name, config, profile, arrivals }: SimulationIn
 		queues: byQueue.map((report, index) => ({ ...report, jain_index: queues[index]!.jain() })),
 		tenants: byTenant,
 		series: series.map((one) => one.report()),
+		service: service.report(endMs),
 	};
 }
 
@@ -293,9 +322,11 @@ class LogHistogram {
 	readonly #buckets: number[] = [];
 	#zero = 0;
 	#count = 0;
+	#sum = 0;
 
 	add(ms: Millis): void {
 		this.#count++;
+		this.#sum += ms;
 		if (ms < 0.1) {
 			this.#zero++;
 			return;
@@ -306,7 +337,8 @@ class LogHistogram {
 	}
 
 	quantiles(): Quantiles {
-		return { p50: this.#quantile(0.5), p99: this.#quantile(0.99) };
+		const mean = this.#count === 0 ? 0 : Math.round((this.#sum / this.#count) * 10) / 10;
+		return { mean, p50: this.#quantile(0.5), p99: this.#quantile(0.99) };
 	}
 
 	#quantile(q: number): Millis {
@@ -318,15 +350,4 @@ class LogHistogram {
 		}
 		return 0;
 	}
-}
-
-/** (Σx)² / (n Σx²): 1 when all got the same, 1/n when one got everything (Jain, Chiu and Hawe, 1984). */
-export function jain(values: readonly number[]): number {
-	let sum = 0;
-	let squares = 0;
-	for (const value of values) {
-		sum += value;
-		squares += value * value;
-	}
-	return squares === 0 ? 1 : Math.round((sum ** 2 / (values.length * squares)) * 10_000) / 10_000;
 }

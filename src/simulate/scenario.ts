@@ -6,12 +6,20 @@
  *     tiers:
  *       - { name: chat, tier: external, rate: 4, tenants: 3, prompt: 500, output: { min: 10, max: 900, mean: 200 } }
  *       - { name: flood, tier: internal, workload: batch, rate: 20, from: 20s, until: 40s, prompt: 2000, output: 300, stream: false }
+ *       - { name: rising, tier: premium, rate: { from: 1, to: 5 }, arrivals: regular, on: 30s, off: 10s, prompt: 100, output: 50 }
  *
- * Arrivals are Poisson processes; the same seed gives the same requests. A scenario that says something else throws a ScenarioError that
+ * It may bring what it is to be run with, used where the command line says nothing: `engine` (a profile), `configs` (names with the text of
+ * a configuration file), `rules` (as in a policy file), and say what it is in `about`.
+ *
+ * Arrivals are Poisson processes, or `regular`: evenly spaced, the first one gap after `from`. With `on` and `off` a tier asks for so long, then
+ * pauses for so long, in turns. The same seed gives the same requests. A scenario that says something else throws a ScenarioError that
  * names the field. Units: milliseconds, tokens, requests per second over all tenants of a tier.
  */
+import type { RoutingRule } from "../core/model/policy.ts";
 import type { Millis, Tokens } from "../core/model/units.ts";
+import { ENGINE_PROFILE_NAMES, type EngineProfileName, findEngineProfile } from "./engine-profiles.ts";
 import { Random } from "./random.ts";
+import { readRules } from "./rules.ts";
 import type { SimulatedArrival } from "./workload.ts";
 
 export interface ScenarioTier {
@@ -20,7 +28,12 @@ export interface ScenarioTier {
 	readonly environment?: string;
 	readonly workload?: string;
 	readonly tenants: number;
-	readonly rate: number;
+	/** At the beginning and at the end of its time. */
+	readonly rate: { readonly from: number; readonly to: number };
+	readonly regular: boolean;
+	/** Asks for so long, then pauses for so long. */
+	readonly onMs: Millis;
+	readonly offMs: Millis;
 	readonly fromMs: Millis;
 	readonly untilMs: Millis;
 	readonly prompt: Lengths;
@@ -38,13 +51,17 @@ export interface Scenario {
 	readonly durationMs: Millis;
 	readonly seed: number;
 	readonly tiers: readonly ScenarioTier[];
+	readonly about?: string;
+	readonly engine?: EngineProfileName;
+	readonly configs: readonly { readonly name: string; readonly text: string }[];
+	readonly rules?: readonly RoutingRule[];
 }
 
 export class ScenarioError extends Error {
 	override readonly name = "ScenarioError";
 }
 
-const SCENARIO_KEYS = ["duration", "seed", "tiers"];
+const SCENARIO_KEYS = ["duration", "seed", "tiers", "about", "engine", "configs", "rules"];
 const TIER_KEYS = [
 	"name",
 	"tier",
@@ -52,6 +69,9 @@ const TIER_KEYS = [
 	"workload",
 	"tenants",
 	"rate",
+	"arrivals",
+	"on",
+	"off",
 	"from",
 	"until",
 	"prompt",
@@ -65,14 +85,47 @@ type Fields = Readonly<Record<string, unknown>>;
 export function readScenario(value: unknown): Scenario {
 	const fields = object("the scenario", value, SCENARIO_KEYS);
 	const durationMs = time("duration", fields["duration"]);
-	const { tiers } = fields;
+	const { tiers, about, rules } = fields;
+	if (about !== undefined && typeof about !== "string") throw new ScenarioError("about: a text is allowed");
 	if (!Array.isArray(tiers) || tiers.length === 0)
 		throw new ScenarioError("tiers: a list of at least one tier is needed");
 	return {
 		durationMs,
 		seed: number("seed", fields["seed"] ?? 1, 0),
 		tiers: tiers.map((tier, index) => readTier(`tiers[${index}]`, tier, durationMs)),
+		...(about === undefined ? {} : { about }),
+		...engineOf(fields["engine"]),
+		configs: configsOf(fields["configs"]),
+		...(rules === undefined ? {} : { rules: rulesOf(rules) }),
 	};
+}
+
+function engineOf(value: unknown): { engine?: EngineProfileName } {
+	if (value === undefined) return {};
+	if (typeof value !== "string" || findEngineProfile(value) === undefined)
+		throw new ScenarioError(
+			`engine: ${JSON.stringify(value)} is no engine profile; known are ${ENGINE_PROFILE_NAMES.join(", ")}`,
+		);
+	return { engine: value as EngineProfileName };
+}
+
+function configsOf(value: unknown): Scenario["configs"] {
+	if (value === undefined) return [];
+	if (typeof value !== "object" || value === null || Array.isArray(value))
+		throw new ScenarioError("configs: names with the text of a configuration file are allowed");
+	return Object.entries(value).map(([name, text]) => {
+		if (typeof text !== "string")
+			throw new ScenarioError(`configs.${name}: the text of a configuration file is allowed`);
+		return { name, text };
+	});
+}
+
+function rulesOf(value: unknown): readonly RoutingRule[] {
+	try {
+		return readRules("rules", value);
+	} catch (error) {
+		throw new ScenarioError((error as Error).message);
+	}
 }
 
 function readTier(at: string, value: unknown, durationMs: Millis): ScenarioTier {
@@ -90,19 +143,35 @@ function readTier(at: string, value: unknown, durationMs: Millis): ScenarioTier 
 	const { stream } = fields;
 	if (stream !== undefined && typeof stream !== "boolean")
 		throw new ScenarioError(`${at}.stream: true or false is allowed`);
+	const arrivals = fields["arrivals"] ?? "poisson";
+	if (arrivals !== "poisson" && arrivals !== "regular")
+		throw new ScenarioError(`${at}.arrivals: poisson or regular is allowed`);
+	const pauses = fields["on"] !== undefined || fields["off"] !== undefined;
 	return {
 		name: word("name") ?? tier,
 		tier,
 		...(environment === undefined ? {} : { environment }),
 		...(workload === undefined ? {} : { workload }),
 		tenants: Math.round(number(`${at}.tenants`, fields["tenants"] ?? 1, 1)),
-		rate: number(`${at}.rate`, fields["rate"], 1e-6),
+		rate: rateOf(`${at}.rate`, fields["rate"]),
+		regular: arrivals === "regular",
+		onMs: pauses ? time(`${at}.on`, fields["on"]) : Number.POSITIVE_INFINITY,
+		offMs: pauses ? time(`${at}.off`, fields["off"]) : 0,
 		fromMs: fields["from"] === undefined ? 0 : time(`${at}.from`, fields["from"]),
 		untilMs: fields["until"] === undefined ? durationMs : Math.min(durationMs, time(`${at}.until`, fields["until"])),
 		prompt: lengths(`${at}.prompt`, fields["prompt"]),
 		output: lengths(`${at}.output`, fields["output"]),
 		stream: stream ?? true,
 	};
+}
+
+function rateOf(at: string, value: unknown): ScenarioTier["rate"] {
+	if (typeof value !== "object" || value === null) {
+		const rate = number(at, value, 1e-6);
+		return { from: rate, to: rate };
+	}
+	const fields = object(at, value, ["from", "to"]);
+	return { from: number(`${at}.from`, fields["from"], 1e-6), to: number(`${at}.to`, fields["to"], 1e-6) };
 }
 
 function object(at: string, value: unknown, keys: readonly string[]): Fields {
@@ -156,7 +225,10 @@ export function* scenarioArrivals(scenario: Scenario, speedUp: number): Generato
 		let soonest = -1;
 		for (const [index, head] of heads.entries()) {
 			const best = heads[soonest];
-			if (head.done !== true && (best === undefined || best.done === true || head.value.atMs < best.value.atMs))
+			if (
+				head.done !== true &&
+				(best === undefined || best.done === true || head.value.arrivalMs < best.value.arrivalMs)
+			)
 				soonest = index;
 		}
 		const head = heads[soonest];
@@ -168,16 +240,16 @@ export function* scenarioArrivals(scenario: Scenario, speedUp: number): Generato
 
 function* tierArrivals(tier: ScenarioTier, seed: number, speedUp: number): Generator<SimulatedArrival, void> {
 	const random = new Random(seed);
-	for (let at = tier.fromMs; ; ) {
-		at += random.exponential(1000 / tier.rate);
-		if (at >= tier.untilMs) return;
+	const next = tier.regular ? regularAfter(tier) : poissonAfter(tier, random);
+	for (let at = next(tier.fromMs); at < tier.untilMs; at = next(at)) {
+		if ((at - tier.fromMs) % (tier.onMs + tier.offMs) >= tier.onMs) continue;
 		yield {
-			atMs: at / speedUp,
+			arrivalMs: at / speedUp,
 			metadata: {
 				tier: tier.tier,
 				...(tier.environment === undefined ? {} : { environment: tier.environment }),
 				...(tier.workload === undefined ? {} : { workload: tier.workload }),
-				accountId: `${tier.name}-${random.integer(1, tier.tenants)}`,
+				accountId: tier.tenants === 1 ? tier.name : `${tier.name}-${random.integer(1, tier.tenants)}`,
 				routedBy: "token",
 			},
 			promptTokens: draw(tier.prompt, random),
@@ -185,4 +257,29 @@ function* tierArrivals(tier: ScenarioTier, seed: number, speedUp: number): Gener
 			stream: tier.stream,
 		};
 	}
+}
+
+/** Thinning: candidates at the highest rate, each kept with the part that the rate at its time is of it. */
+function poissonAfter({ rate, fromMs, untilMs }: ScenarioTier, random: Random): (at: Millis) => Millis {
+	const highest = Math.max(rate.from, rate.to);
+	return (at) => {
+		for (;;) {
+			at += random.exponential(1000 / highest);
+			if (rate.from === rate.to || at >= untilMs) return at;
+			const now = rate.from + ((rate.to - rate.from) * (at - fromMs)) / (untilMs - fromMs);
+			if (random.next() * highest < now) return at;
+		}
+	};
+}
+
+/** The n-th request comes when the integral of the rate reaches n. */
+function regularAfter({ rate, fromMs, untilMs }: ScenarioTier): (at: Millis) => Millis {
+	const slope = (rate.to - rate.from) / (untilMs - fromMs);
+	let count = 0;
+	return () => {
+		count++;
+		if (slope === 0) return fromMs + (count / rate.from) * 1000;
+		const wanted = rate.from ** 2 + 2 * slope * count * 1000;
+		return wanted < 0 ? Number.POSITIVE_INFINITY : fromMs + (Math.sqrt(wanted) - rate.from) / slope;
+	};
 }

@@ -37,22 +37,29 @@ export interface SimulatedRequest {
 	dispatchedMs?: Millis;
 	firstTokenMs?: Millis;
 	finishedMs?: Millis;
+	/** When it was given up, if it did not finish. */
+	endedMs?: Millis;
 	/** Why it did not run. */
 	refused?: Reason;
 	preempted?: number;
 	payer?: number;
 }
 
-export interface SimulationOptions {
+/** @typeParam P what arrives, if `admit` makes the request of it */
+export interface SimulationOptions<P extends { readonly arrivalMs: Millis } = SimulatedRequest> {
 	readonly core: CoreSettings;
 	/** One engine profile per endpoint of each pool, in the order of `core.pools`. */
 	readonly engines: readonly (readonly EngineProfile[])[];
 	/** In the order of arrival. */
-	readonly requests: Iterable<SimulatedRequest>;
+	readonly requests: Iterable<P>;
+	/** Called when one arrives; nothing when it is refused before the core. Default: it is the request itself. */
+	readonly admit?: (arriving: P, now: Millis) => SimulatedRequest | undefined;
 	/** Stops here even if work is left. Default: when all is done. */
 	readonly untilMs?: Millis;
 	/** Called as each request ends (finished or refused). */
 	readonly onEnd?: (request: SimulatedRequest) => void;
+	/** Called with the first token of each run of a request. */
+	readonly onFirstToken?: (request: SimulatedRequest) => void;
 	/** Called before anything happens at each new instant. */
 	readonly onInstant?: (now: Millis, core: SchedulingCore) => void;
 	/** Called every so often while there is work, as the gateway's control timer is. */
@@ -79,7 +86,9 @@ interface Running {
 	produced: Tokens;
 }
 
-export function simulate(options: SimulationOptions): SimulationResult {
+export function simulate<P extends { readonly arrivalMs: Millis } = SimulatedRequest>(
+	options: SimulationOptions<P>,
+): SimulationResult {
 	const core = new SchedulingCore(options.core);
 	const engines = options.engines.map((pool) =>
 		pool.map((profile) => new EngineModel(profile, { emitTokens: options.everyToken ?? false })),
@@ -115,6 +124,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
 				case "shed":
 				case "evict":
 					request.refused = decision.reason;
+					request.endedMs = now;
 					byTicket.delete(decision.ticket);
 					options.onEnd?.(request);
 					break;
@@ -143,6 +153,7 @@ export function simulate(options: SimulationOptions): SimulationResult {
 			const { request, ticket } = entry;
 			if (event.kind === "first_token") {
 				request.firstTokenMs = event.at;
+				options.onFirstToken?.(request);
 				if (ticket >= 0 && request.observed !== false) core.produced(ticket, 1, now);
 			} else if (event.kind === "token") {
 				const more = event.tokens - 1 - entry.produced;
@@ -197,7 +208,14 @@ export function simulate(options: SimulationOptions): SimulationResult {
 			drain();
 		}
 		while (arrival.done !== true && arrival.value.arrivalMs <= now) {
-			const request = arrival.value;
+			const request =
+				options.admit === undefined
+					? (arrival.value as unknown as SimulatedRequest)
+					: options.admit(arrival.value, arrival.value.arrivalMs);
+			if (request === undefined) {
+				arrival = arrivals.next();
+				continue;
+			}
 			if (request.bypass === true) {
 				request.dispatchedMs = now;
 				running.set(nextRun, { request, ticket: -1, produced: 0 });

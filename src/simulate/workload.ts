@@ -11,7 +11,7 @@ import { hashText } from "./random.ts";
 import type { Trace } from "./traces.ts";
 
 export interface SimulatedArrival {
-	readonly atMs: Millis;
+	readonly arrivalMs: Millis;
 	readonly metadata: RoutingMetadata;
 	readonly promptTokens: Tokens;
 	readonly outputTokens: Tokens;
@@ -46,7 +46,7 @@ export function* traceArrivals(trace: Trace, speedUp: number): Generator<Simulat
 		row++;
 		const { name, tier, environment, workload } = shareOf(hash % 100);
 		yield {
-			atMs: arrivalMs / speedUp,
+			arrivalMs: arrivalMs / speedUp,
 			metadata: {
 				tier,
 				...(environment === undefined ? {} : { environment }),

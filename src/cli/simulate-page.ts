@@ -1,0 +1,133 @@
+/**
+ * Results of a simulation as one page of HTML that needs nothing from anywhere else: styles and plots stand in it. Light and dark as the
+ * reader's system is.
+ */
+import type { SimulationReport } from "../simulate/report.ts";
+import { HEADINGS, letter, refusals, rowsOf, services } from "./simulate-report.ts";
+
+const COLOURS = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#9c755f", "#ff9da7", "#76b7b2"] as const;
+
+const STYLE = `:root{color-scheme:light dark}
+body{font:14px/1.4 system-ui,sans-serif;margin:2em auto;max-width:1000px;padding:0 1em}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:2px 8px;border-bottom:1px solid #8884;text-align:right;white-space:nowrap}
+td:nth-child(-n+2),th:nth-child(-n+2){text-align:left}.wide{overflow-x:auto}
+svg{width:100%;display:block;margin:1em 0}svg text{fill:currentColor}svg .axis{stroke:currentColor;opacity:.5}svg .grid{stroke:currentColor;opacity:.12}`;
+
+interface Line {
+	readonly name: string;
+	readonly stepMs: number;
+	readonly values: readonly number[];
+}
+
+/** @param about what was simulated, in a sentence */
+export function simulationPage(reports: readonly SimulationReport[], about: string): string {
+	const header = HEADINGS.map((cell) => `<th>${escaped(cell)}</th>`).join("");
+	const body = rowsOf(reports)
+		.map((row) => `<tr>${row.map((cell) => `<td>${escaped(cell)}</td>`).join("")}</tr>`)
+		.join("\n");
+	const names = reports.map(
+		({ config, engine_profile: engine, simulated_ms: ms }, index) =>
+			`${letter(index)}: ${config} on ${engine}, ${(ms / 1000).toFixed(1)} s simulated`,
+	);
+	return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Simulation: ${escaped(about)}</title>
+<style>${STYLE}</style></head>
+<body><h1>Simulation: ${escaped(about)}</h1>
+<p>${names.map(escaped).join("<br>")}</p>
+${plotsOf(reports).join("\n")}
+<p>${[...services(reports), ...refusals(reports)].map(escaped).join("<br>")}</p>
+<p>Times in ms.</p>
+<div class="wide"><table><thead><tr>${header}</tr></thead><tbody>
+${body}
+</tbody></table></div>
+</body></html>
+`;
+}
+
+/** One scale for a quantity in all configurations, so that the plots can be compared. */
+function plotsOf(reports: readonly SimulationReport[]): readonly string[] {
+	const quantities: { title: string; linesOf: (report: SimulationReport) => readonly Line[] }[] = [
+		{
+			title: "mean wait of those dispatched, ms",
+			linesOf: ({ series }) =>
+				series
+					.filter(({ tokens_per_second: tokens }) => tokens.length > 0)
+					.map(({ name, step_ms: stepMs, wait_ms: values }) => ({ name, stepMs, values })),
+		},
+		{
+			title: "tokens per second",
+			linesOf: ({ series }) =>
+				series
+					.filter(({ tokens_per_second: tokens }) => tokens.length > 0)
+					.map(({ name, step_ms: stepMs, tokens_per_second: values }) => ({ name, stepMs, values })),
+		},
+		{
+			title: "service received by each tenant (prompt tokens + 2 × answer tokens)",
+			linesOf: ({ service }) =>
+				service.tenants.length < 2
+					? []
+					: service.tenants.map(({ name, service_total: values }) => ({ name, stepMs: service.step_ms, values })),
+		},
+		{
+			title: "difference of service between backlogged tenants",
+			linesOf: ({ service }) =>
+				service.max_difference === 0 ? [] : [{ name: "largest", stepMs: service.step_ms, values: service.difference }],
+		},
+	];
+	return quantities.flatMap(({ title, linesOf }) => {
+		const all = reports.map(linesOf);
+		const top = roundTop(Math.max(1, ...all.flat().map(({ values }) => values.reduce((a, b) => Math.max(a, b), 0))));
+		const endMs = Math.max(1, ...all.flat().map(({ stepMs, values }) => stepMs * values.length));
+		return all.flatMap((lines, index) =>
+			lines.length === 0 ? [] : [plot(`${letter(index)} (${reports[index]!.config}): ${title}`, lines, top, endMs)],
+		);
+	});
+}
+
+const WIDTH = 960;
+const HEIGHT = 250;
+const LEFT = 80;
+const RIGHT = 190;
+const TOP = 30;
+const BOTTOM = 28;
+
+function plot(title: string, lines: readonly Line[], top: number, endMs: number): string {
+	const width = WIDTH - LEFT - RIGHT;
+	const height = HEIGHT - TOP - BOTTOM;
+	const x = (ms: number) => (LEFT + (ms / endMs) * width).toFixed(1);
+	const y = (value: number) => (TOP + height * (1 - value / top)).toFixed(1);
+	const rows = [0, 0.25, 0.5, 0.75, 1].map(
+		(part) =>
+			`<path class="${part === 0 ? "axis" : "grid"}" d="M${LEFT} ${y(part * top)}h${width}"/><text x="${LEFT - 6}" y="${Number(y(part * top)) + 4}" text-anchor="end">${shortened(part * top)}</text>`,
+	);
+	const columns = [0, 0.25, 0.5, 0.75, 1].map(
+		(part) =>
+			`<text x="${x(part * endMs)}" y="${HEIGHT - 8}" text-anchor="middle">${((part * endMs) / 1000).toFixed(endMs < 20_000 ? 1 : 0)} s</text>`,
+	);
+	const drawn = lines.map(({ name, stepMs, values }, index) => {
+		const colour = COLOURS[index % COLOURS.length];
+		const points = values.map((value, at) => `${x((at + 0.5) * stepMs)},${y(value)}`);
+		const labelY = TOP + 10 + index * 17;
+		return `<polyline fill="none" stroke="${colour}" stroke-width="1.6" points="${points.join(" ")}"/>
+<path stroke="${colour}" stroke-width="3" d="M${WIDTH - RIGHT + 12} ${labelY - 4}h14"/><text x="${WIDTH - RIGHT + 32}" y="${labelY}">${escaped(name)}</text>`;
+	});
+	return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}" font-size="12">
+<text x="${LEFT}" y="18" font-weight="bold">${escaped(title)}</text>
+${[...rows, ...columns, ...drawn].join("\n")}
+</svg>`;
+}
+
+/** The next of 1, 2, 2.5, 5 times a power of ten. */
+function roundTop(value: number): number {
+	const power = 10 ** Math.floor(Math.log10(value));
+	return power * ([1, 2, 2.5, 5, 10].find((step) => step * power >= value) ?? 10);
+}
+
+function shortened(value: number): string {
+	if (value >= 1e6) return `${Number((value / 1e6).toPrecision(3))} M`;
+	return value >= 10_000 ? `${Number((value / 1000).toPrecision(3))} k` : String(Number(value.toPrecision(3)));
+}
+
+function escaped(text: string): string {
+	return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+}

@@ -1,0 +1,191 @@
+/**
+ * The same arrivals through the real gateway before the mock LLM, and through the simulator, compared request by request. For the test beside
+ * this file and for `bench/prediction.ts`.
+ *
+ * Method: gateway and mock are processes of their own (as `tokligence start` and `tokligence mock-llm` make them), this process is an open loop of
+ * clients. The gateway's clock cannot be scaled, so the mock's engine is `speed` times as fast and the simulator gets a profile whose steps
+ * are as many times shorter: both see the same milliseconds. The wait is what the gateway says in `X-Queue-Wait-Ms`, whole milliseconds.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { loadConfig } from "../../src/config/load.ts";
+import { generateLoad, type LoadRequest } from "../../src/load/load-generator.ts";
+import type { EngineProfile } from "../../src/simulate/engine-profiles.ts";
+import { simulateConfig } from "../../src/simulate/report.ts";
+import { readScenario, scenarioArrivals } from "../../src/simulate/scenario.ts";
+import type { SimulatedArrival } from "../../src/simulate/workload.ts";
+import { tokenHash } from "../../src/stores/token-secret.ts";
+
+export interface PredictionOptions {
+	readonly profile: EngineProfile;
+	readonly speed: number;
+	/** Of a configuration file; tokens and log level are added. */
+	readonly ini: string;
+	/** As `readScenario` takes it. */
+	readonly scenario: unknown;
+}
+
+export interface TierComparison {
+	readonly tier: string;
+	readonly requests: number;
+	readonly refused: { readonly real: number; readonly simulated: number };
+	/** Milliseconds in the queue. */
+	readonly p50: { readonly real: number; readonly simulated: number };
+	readonly p99: { readonly real: number; readonly simulated: number };
+	/** Median over the requests of | real − simulated |. */
+	readonly medianDifferenceMs: number;
+}
+
+interface Seen {
+	readonly waitMs: number | undefined;
+}
+
+const CLI = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+
+export function scaledProfile(profile: EngineProfile, speed: number): EngineProfile {
+	return {
+		...profile,
+		stepBaseMs: profile.stepBaseMs / speed,
+		stepMsPerSequence: profile.stepMsPerSequence / speed,
+		stepMsPerContextToken: profile.stepMsPerContextToken / speed,
+		prefillMsPerToken: profile.prefillMsPerToken / speed,
+		prefillBaseMs: profile.prefillBaseMs / speed,
+	};
+}
+
+export async function comparePrediction(options: PredictionOptions): Promise<readonly TierComparison[]> {
+	const arrivals = [...scenarioArrivals(readScenario(options.scenario), 1)];
+	const simulated = simulateArrivals(options, arrivals);
+	const real = await serveArrivals(options, arrivals);
+	const tiers = new Map<string, number[]>();
+	for (const [index, { metadata }] of arrivals.entries()) {
+		const tier = metadata.accountId.replace(/-\d+$/, "");
+		const list = tiers.get(tier) ?? [];
+		list.push(index);
+		tiers.set(tier, list);
+	}
+	return [...tiers].map(([tier, indices]) => {
+		const waits = (seen: readonly Seen[]) =>
+			indices.flatMap((index) => seen[index]!.waitMs ?? []).sort((a, b) => a - b);
+		const [realWaits, simulatedWaits] = [waits(real), waits(simulated)];
+		const differences = indices.flatMap((index) => {
+			const [one, other] = [real[index]!.waitMs, simulated[index]!.waitMs];
+			return one === undefined || other === undefined ? [] : Math.abs(one - other);
+		});
+		const pair = (q: number) => ({ real: quantile(realWaits, q), simulated: quantile(simulatedWaits, q) });
+		return {
+			tier,
+			requests: indices.length,
+			refused: { real: indices.length - realWaits.length, simulated: indices.length - simulatedWaits.length },
+			p50: pair(0.5),
+			p99: pair(0.99),
+			medianDifferenceMs: quantile(
+				differences.sort((a, b) => a - b),
+				0.5,
+			),
+		};
+	});
+}
+
+function simulateArrivals(
+	{ profile, speed, ini }: PredictionOptions,
+	arrivals: readonly SimulatedArrival[],
+): readonly Seen[] {
+	const loaded = loadConfig({ text: ini, env: {} });
+	if (!loaded.ok) throw new Error(loaded.errors.map(({ message }) => message).join("\n"));
+	const index = new Map(arrivals.map((arrival, at) => [arrival, at]));
+	const seen: Seen[] = arrivals.map(() => ({ waitMs: undefined }));
+	simulateConfig({
+		name: "prediction",
+		config: loaded.config,
+		profile: scaledProfile(profile, speed),
+		arrivals,
+		onEnd: (arrival, { arrivalMs, dispatchedMs, finishedMs }) => {
+			if (finishedMs === undefined) return;
+			// Whole milliseconds, as the gateway says them.
+			seen[index.get(arrival)!] = { waitMs: Math.round(dispatchedMs! - arrivalMs) };
+		},
+	});
+	return seen;
+}
+
+async function serveArrivals(
+	{ profile, speed, ini }: PredictionOptions,
+	arrivals: readonly SimulatedArrival[],
+): Promise<readonly Seen[]> {
+	const folder = mkdtempSync(join(tmpdir(), "prediction-"));
+	const children: ChildProcess[] = [];
+	try {
+		const tokens = new Map(arrivals.map(({ metadata }) => [metadata.accountId, metadata]));
+		const rows = [...tokens.values()].map(({ accountId, tier, environment = "", workload = "" }) =>
+			[tokenHash(`sk-${accountId}`), accountId, tier, environment, workload].join(","),
+		);
+		writeFileSync(join(folder, "tokens.csv"), `${rows.join("\n")}\n`);
+		const config = join(folder, "gateway.ini");
+		writeFileSync(
+			config,
+			`${ini}\n[classifier.token]\nfile = ${join(folder, "tokens.csv")}\n[observability]\nlog_level = silent\n`,
+		);
+		const mock = await ready(
+			children,
+			...["mock-llm", "--port", "0", "--json", "--profile", profile.name, "--speed", String(speed)],
+		);
+		const gateway = await ready(
+			children,
+			...["start", "--config", config, "--upstream", mock, "--data-dir", folder, "--port", "0", "--admin-port", "0"],
+			"--json",
+		);
+		const seen: Seen[] = arrivals.map(() => ({ waitMs: undefined }));
+		await generateLoad({
+			baseUrl: gateway,
+			maxInFlight: arrivals.length,
+			requests: arrivals.map(requestOf),
+			onResult: ({ tier: index, status, headers }) => {
+				if (status === 200) seen[Number(index)] = { waitMs: Number(headers["x-queue-wait-ms"]) };
+			},
+		});
+		return seen;
+	} finally {
+		for (const child of children) child.kill("SIGKILL");
+		rmSync(folder, { recursive: true, force: true });
+	}
+}
+
+function requestOf(arrival: SimulatedArrival, index: number): LoadRequest {
+	const { arrivalMs, metadata, promptTokens, outputTokens, stream } = arrival;
+	return {
+		// Not at once: the gateway's first requests find cold code.
+		atMs: arrivalMs + 1000,
+		tier: String(index),
+		path: "/v1/chat/completions",
+		headers: {
+			authorization: `Bearer sk-${metadata.accountId}`,
+			"x-mock-output-tokens": String(outputTokens),
+		},
+		body: JSON.stringify({
+			model: "mock",
+			stream,
+			messages: [{ role: "user", content: `${index} `.padEnd(promptTokens * 4, "word ") }],
+		}),
+	};
+}
+
+/** Starts one of our commands; answers the address of its ready line. */
+function ready(children: ChildProcess[], ...args: readonly string[]): Promise<string> {
+	const child = spawn(process.execPath, [CLI, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+	children.push(child);
+	return new Promise((resolve, reject) => {
+		createInterface({ input: child.stdout! }).on("line", (line) => {
+			if (line.includes('"event":"ready"')) resolve((JSON.parse(line) as { data: string }).data);
+		});
+		child.once("exit", (code) => reject(new Error(`${args[0]} ended with ${code}`)));
+	});
+}
+
+function quantile(sorted: readonly number[], q: number): number {
+	return sorted.length === 0 ? Number.NaN : sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)]!;
+}
