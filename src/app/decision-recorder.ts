@@ -6,7 +6,7 @@ import type { DataPlane, ExchangeRecord } from "../http/data-plane.ts";
 import type { Clock } from "../ports/clock.ts";
 
 /** Events kept: some thousand requests. */
-export const DECISIONS_KEPT = 20_000;
+export const DECISIONS_KEPT = 10_000;
 
 export class DecisionRecorder {
 	readonly #recent: RecentDecisions;
@@ -27,28 +27,30 @@ export class DecisionRecorder {
 		const plane = this.#plane;
 		const requestId = listener?.requestId;
 		if (plane === undefined || requestId === undefined) return;
-		const at = plane.engine.core.pools[pool]!;
-		const { queues } = plane.engine.core.settings;
-		this.#recent.add({
-			at: this.#clock.epochNow(),
+		const at = this.#clock.epochNow();
+		const position = kind === "wait" ? plane.engine.core.pools[pool]!.waiting(queue) : undefined;
+		const arrival = plane.exchanges.get(requestId)?.arrival;
+		this.#recent.add(() => ({
+			at,
 			requestId,
 			event: kind,
-			pool: at.name,
-			queue: queues[queue]!.label,
-			...(payer === queue || kind !== "dispatch" ? {} : { payer: queues[payer]!.label }),
+			pool: plane.poolNames[pool]!,
+			queue: plane.queues[queue]!.label,
+			...(payer === queue || kind !== "dispatch" ? {} : { payer: plane.queues[payer]!.label }),
 			...(kind === "dispatch" ? { endpoint } : {}),
 			...(reason === "none" ? {} : { reason }),
-			...(kind === "wait" ? { position: at.waiting(queue) } : {}),
+			...(position === undefined ? {} : { position }),
 			waitMs,
-			...identityOf(plane.exchanges.get(requestId)?.arrival),
-		});
+			...identityOf(arrival),
+		}));
 	};
 
 	ended(record: ExchangeRecord): void {
 		const { arrival, pool, usage } = record;
 		const plane = this.#plane!;
-		this.#recent.add({
-			at: this.#clock.epochNow(),
+		const at = this.#clock.epochNow();
+		this.#recent.add(() => ({
+			at,
 			requestId: record.requestId,
 			event: "end",
 			...(record.accountId === undefined ? {} : { accountId: record.accountId }),
@@ -57,7 +59,7 @@ export class DecisionRecorder {
 				: {
 						...identityOf(arrival),
 						...(arrival.metadata.tokenId === undefined ? {} : { tokenId: arrival.metadata.tokenId }),
-						pool: plane.poolNames[pool ?? 0]!,
+						pool: plane.poolNames[pool]!,
 						queue: plane.queues[arrival.submit.queue]!.label,
 						routedBy: arrival.metadata.routedBy,
 						rule: arrival.rule.rule.name,
@@ -72,7 +74,7 @@ export class DecisionRecorder {
 			durationMs: record.durationMs,
 			...(record.ttftMs === undefined ? {} : { ttftMs: record.ttftMs }),
 			...(usage === undefined ? {} : { promptTokens: usage.promptTokens, completionTokens: usage.completionTokens }),
-		});
+		}));
 	}
 }
 

@@ -116,10 +116,10 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	});
 	const decisions = new RecentDecisions(DECISIONS_KEPT);
 	const recorder = new DecisionRecorder(decisions, systemClock);
-	const engine = new Engine({ ...lifecycleParts.core, ruleDepths: depthsOf(lifecycle) }, realClock, (...decision) => {
-		const [kind, queue, reason, waitMs] = decision;
+	const coreSettings = { ...lifecycleParts.core, ruleDepths: depthsOf(lifecycle) };
+	const engine = new Engine(coreSettings, realClock, (kind, queue, reason, waitMs, payer, pool, endpoint, listener) => {
 		metrics.decision(kind, queue, reason, waitMs);
-		recorder.decided(...decision);
+		recorder.decided(kind, queue, reason, waitMs, payer, pool, endpoint, listener);
 	});
 	const metrics = new Metrics(engine.core);
 	const providers = new ProviderSet(

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { RecentDecisions } from "./recent-decisions.ts";
 
 function add(recent: RecentDecisions, requestId: string): void {
-	recent.add({ at: 0, requestId, event: "wait", waitMs: 0 });
+	recent.add(() => ({ at: 0, requestId, event: "wait", waitMs: 0 }));
 }
 
 test("keeps the newest, in order, numbered from 1", () => {

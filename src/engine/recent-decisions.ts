@@ -2,7 +2,8 @@
  * What was decided lately, and how requests ended: a ring of events, oldest overwritten, and a way to wait for the next one. For people who ask
  * why; nothing is decided by it.
  *
- * Memory is bounded by the number of events kept (about 200 bytes each). Sequence numbers rise by one and start at 1 with the process.
+ * An event is kept as the function that describes it: most are never read. Memory is bounded by the number of events kept (a few hundred
+ * bytes each, with the request they hold on to). Sequence numbers rise by one and start at 1 with the process.
  */
 import type { EpochMillis, Millis, Tokens } from "../core/model/units.ts";
 import type { DecisionKind, Reason } from "../core/schedule/decision.ts";
@@ -48,13 +49,15 @@ export interface DecisionEvent {
 	readonly stream?: boolean;
 }
 
+export type DescribeEvent = () => Omit<DecisionEvent, "sequence">;
+
 export class RecentDecisions {
-	readonly #ring: (DecisionEvent | undefined)[];
+	readonly #ring: (DescribeEvent | undefined)[];
 	#next = 1;
 	readonly #waiters = new Set<() => void>();
 
 	constructor(limit: number) {
-		this.#ring = new Array<DecisionEvent | undefined>(limit).fill(undefined);
+		this.#ring = new Array<DescribeEvent | undefined>(limit).fill(undefined);
 	}
 
 	/** Sequence of the newest event, 0 when there was none. */
@@ -62,16 +65,16 @@ export class RecentDecisions {
 		return this.#next - 1;
 	}
 
-	add(event: Omit<DecisionEvent, "sequence">): void {
-		const sequence = this.#next++;
-		this.#ring[sequence % this.#ring.length] = { ...event, sequence };
+	/** @param describe answers the same whenever it is called */
+	add(describe: DescribeEvent): void {
+		this.#ring[this.#next++ % this.#ring.length] = describe;
 		this.#wake();
 	}
 
 	/** Those with a higher sequence that are still kept, oldest first. */
 	*after(sequence: number): Generator<DecisionEvent> {
 		const oldest = Math.max(sequence + 1, this.#next - this.#ring.length, 1);
-		for (let at = oldest; at < this.#next; at++) yield this.#ring[at % this.#ring.length]!;
+		for (let at = oldest; at < this.#next; at++) yield { ...this.#ring[at % this.#ring.length]!(), sequence: at };
 	}
 
 	/** Of one request, oldest first. */
