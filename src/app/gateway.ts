@@ -33,6 +33,7 @@ import { refreshSnapshot, TokenSnapshotFile } from "../stores/snapshot/token-sna
 import { tokenHash } from "../stores/token-secret.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { obtainAdminToken, removeAdminUrl, writeAdminUrl } from "./admin-files.ts";
+import { systemCalendar } from "./calendar.ts";
 import { classifierOf, planeSettingsOf, servingPoolsOf } from "./config-parts.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
 import { DECISIONS_KEPT, DecisionRecorder } from "./decision-recorder.ts";
@@ -42,6 +43,8 @@ import { type ConfigSource, LiveConfig } from "./live-config.ts";
 import { mayReadMetrics } from "./metrics-access.ts";
 import { noticesOf } from "./notices.ts";
 import { pricesOf } from "./prices.ts";
+import { quotaAlerts } from "./quota-alerts.ts";
+import { openQuotas } from "./quotas.ts";
 import { realClock } from "./real-clock.ts";
 import { logRecord } from "./request-log.ts";
 import { RunningScheduler } from "./running-scheduler.ts";
@@ -148,6 +151,22 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	const tokenFile = readTokenFile(tokenConfig.file);
 	if (!tokenFile.ok) throw new Error(tokenFile.problems.map(formatProblem).join("\n"));
 	reader.use(tokenFile.tokens);
+	const alerts = quotaAlerts(config, process.env, log);
+	const settleLedger = async () => {
+		await journal.flushed();
+		return ledgerWriter.drain();
+	};
+	const quotas = openQuotas(config.quotas, stores, {
+		settleLedger,
+		onAlert: alerts.tell,
+		onError: (error) => log.error({ error: String(error) }, "quotas"),
+	});
+	await quotas.reload();
+	if (config.quotas.enabled) {
+		await quotas.warmUp();
+		metrics.also(() => alerts.metrics(quotas));
+	}
+
 	const snapshot = tokenConfig.enableSnapshotCache
 		? new TokenSnapshotFile(join(dataDir, "tokens.snapshot"), systemClock.epochNow)
 		: undefined;
@@ -181,6 +200,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		queues: lifecycleParts.allocator.queues,
 		poolNames: lifecycleParts.pools.map((pool) => pool.name),
 		priceOf: pricesOf(config),
+		...(config.quotas.enabled ? { quotas } : {}),
 		onEnd: (record) => {
 			metrics.ended(record);
 			recorder.ended(record);
@@ -198,6 +218,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	const reloadRules = async () => {
 		lifecycle.replaceRules(await stores.rules.all(), systemClock.now());
 		engine.core.configureRules(depthsOf(lifecycle));
+		await quotas.reload();
 	};
 	let policyVersion = await stores.policy.version();
 	const rulesTimer = setInterval(() => {
@@ -276,16 +297,14 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		adminToken,
 		stores,
 		epochNow: systemClock.epochNow,
-		quotasEnforced: false,
+		quotasEnforced: config.quotas.enabled,
+		quotas,
+		isZone: systemCalendar.isZone,
 		...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
 		policyChanged: reloadRules,
 		tokenChanged: (hash) => lookup.forget(hash),
 		tokensChanged: () => lookup.forgetAll(),
 		...(liveConfig === undefined ? {} : { config: liveConfig }),
-		settle: async () => {
-			await journal.flushed();
-			await ledgerWriter.drain();
-		},
 		scheduler: new RunningScheduler({
 			plane,
 			decisions,
@@ -294,6 +313,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			flowPath: config.requestScheduler.flowPath,
 			modeOf: (pool) => (config.requestScheduler.enabled ? pools[pool]!.mode : "off"),
 		}),
+		settle: settleLedger,
 		onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),
 	});
 	admin.get("/healthz", () => ({ status: "ok" }));
@@ -324,6 +344,8 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		clearInterval(snapshotTimer);
 		await drain(dataServer, plane, holding.gateway.drainTimeoutMs);
 		await journal.flushed();
+		await quotas.close();
+		await alerts.close();
 		engine.close();
 		await providers.close();
 		await ledgerWriter.stop();

@@ -14,7 +14,9 @@ import { openEmbedded } from "../stores/embedded/open.ts";
 import { FileJournal } from "../stores/journal/file-journal.ts";
 import { journalFiles } from "../stores/journal/journal-files.ts";
 import { LedgerWriter } from "../stores/journal/ledger-writer.ts";
+import { systemCalendar } from "./calendar.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
+import { openQuotas } from "./quotas.ts";
 import { systemClock, systemTimers } from "./system.ts";
 
 export { parseTokenList } from "../stores/memory/token-list.ts";
@@ -42,17 +44,28 @@ export async function openLocalAdmin({ dataDir, config, onNotice }: LocalAdminOp
 		systemClock.epochNow,
 		defaultRules(levels),
 	);
+	const settle = () => replayJournal(dataDir, config, stores.ledger, onNotice);
+	const quotas = openQuotas(config.quotas, stores, {
+		settleLedger: async () => {
+			await settle();
+			return true;
+		},
+		onError: (error) => onNotice(error instanceof Error ? error.message : String(error)),
+	});
+	await quotas.reload();
 	const adminToken = randomBytes(32).toString("base64url");
 	const app = adminServer({
 		adminToken,
 		stores,
 		epochNow: systemClock.epochNow,
-		quotasEnforced: false,
+		quotasEnforced: config.quotas.enabled,
+		quotas,
+		isZone: systemCalendar.isZone,
 		...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
-		policyChanged: () => {},
+		policyChanged: () => quotas.reload(),
 		tokenChanged: () => {},
 		tokensChanged: () => {},
-		settle: () => replayJournal(dataDir, config, stores.ledger, onNotice),
+		settle,
 		onError: (error) => onNotice(error instanceof Error ? error.message : String(error)),
 	});
 	await app.ready();

@@ -6,7 +6,9 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { expect, onTestFinished, test } from "vitest";
 import { obtainAdminToken, writeAdminUrl } from "../app/admin-files.ts";
+import { systemCalendar } from "../app/calendar.ts";
 import { lockDataFolder } from "../app/data-folder-lock.ts";
+import { openQuotas } from "../app/quotas.ts";
 import { systemTimers } from "../app/system.ts";
 import { adminServer } from "../http/admin/admin-server.ts";
 import type { LedgerRow } from "../ports/ledger-store.ts";
@@ -258,6 +260,11 @@ test("while a process holds the folder, commands go through its admin plane with
 		stores,
 		epochNow: Date.now,
 		quotasEnforced: false,
+		quotas: openQuotas({ quotaResetDay: 1, timezone: "UTC" }, stores, {
+			settleLedger: async () => true,
+			onError: (error) => told.push(String(error)),
+		}),
+		isZone: systemCalendar.isZone,
 		policyChanged: () => {},
 		tokenChanged: (hash) => void told.push(hash),
 		tokensChanged: () => {},

@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	account: async () => (await import("./account.ts")).accountCommand(),
 	token: async () => (await import("./token.ts")).tokenCommand(),
 	rule: async () => (await import("./rule.ts")).ruleCommand(),
+	quota: async () => (await import("./quota.ts")).quotaCommand(),
 	status: async () => (await import("./status.ts")).statusCommand(),
 	usage: async () => (await import("./usage.ts")).usageCommand(),
 	apply: async () => (await import("./apply.ts")).applyCommand(),

@@ -7,7 +7,6 @@ const SECTIONS_NOT_AVAILABLE: readonly string[] = [
 	"capacity_guard",
 	"preemption",
 	"time_windows",
-	"quotas",
 	"allocator.weighted_router",
 	"protection.context_length",
 	"protection.rate_limit",

@@ -21,6 +21,7 @@ export function checkConfig(config: GatewayConfig, assignments: Assignments): re
 	checkCapacity(config, checks);
 	checkProviders(config, checks);
 	checkModels(config, checks);
+	checkQuotas(config, checks);
 	return checks.problems;
 }
 
@@ -266,4 +267,29 @@ function checkModels({ models }: GatewayConfig, checks: Checks): void {
 	for (const [alias, model] of models)
 		if (models.has(model))
 			checks.add("error", "models", alias, `${JSON.stringify(model)} is an alias itself; name the served model`);
+}
+
+function checkQuotas({ quotas }: GatewayConfig, checks: Checks): void {
+	if (!isZone(quotas.timezone))
+		checks.add(
+			"error",
+			"quotas",
+			"timezone",
+			`${JSON.stringify(quotas.timezone)} is no time zone; allowed are IANA names such as Europe/Berlin or UTC`,
+		);
+	if (quotas.alertWebhook !== undefined && quotas.alertWebhookSecretEnv === undefined)
+		checks.add(
+			"warning",
+			"quotas",
+			"alert_webhook",
+			"is not signed: set alert_webhook_secret_env, so that its receiver can tell an alert from a forgery",
+		);
+}
+
+function isZone(name: string): boolean {
+	try {
+		return /^[A-Za-z]/.test(name) && new Intl.DateTimeFormat("en", { timeZone: name }) !== undefined;
+	} catch {
+		return false;
+	}
 }

@@ -8,7 +8,7 @@ import type { Assignments } from "./assignments.ts";
 import { capacityKeys, capacitySection, familySection, providerSection } from "./schema-capacity.ts";
 import { defaultClassifierSection, headerClassifierSection, tokenClassifierSection } from "./schema-classifier.ts";
 import { type Keys, type Section, sectionName, type ValuesOf } from "./schema-key.ts";
-import { providersSection } from "./schema-later.ts";
+import { providersSection, quotasSection } from "./schema-later.ts";
 import * as rows from "./schema-scheduler.ts";
 import * as service from "./schema-service.ts";
 import { Values } from "./values.ts";
@@ -76,6 +76,7 @@ export interface GatewayConfig {
 	readonly providers: readonly ProviderConfig[];
 	/** By model. */
 	readonly pricing: ReadonlyMap<string, SectionValues<typeof service.pricingSection>>;
+	readonly quotas: SectionValues<typeof quotasSection>;
 	readonly observability: SectionValues<typeof service.observabilitySection>;
 }
 
@@ -132,6 +133,7 @@ export function buildConfig(
 				.instances(service.pricingSection)
 				.map((parameters) => [parameters[0] ?? "", values.read(service.pricingSection, parameters)]),
 		),
+		quotas: values.read(quotasSection),
 		observability: values.read(service.observabilitySection),
 	};
 	return { config, values };

@@ -103,7 +103,13 @@ export const quotasSection = section(
 			"alert_webhook_secret_env",
 			anyText,
 			"Environment variable that holds the key alerts are signed with.",
-			{ note: "none", secret: true },
+			{ note: "none" },
+		),
+		alertWebhookAllowPrivate: key(
+			"alert_webhook_allow_private",
+			toggle,
+			"false",
+			"Whether `alert_webhook` may lead to a loopback or private address; link-local ones are refused in any case.",
 		),
 	},
 );

@@ -141,7 +141,14 @@ function metadataOf(identity: TokenIdentity): RoutingMetadata {
 		team,
 		tokenId,
 		traits,
+		quotaTokensPerMonth,
+		quotaTpsLimit,
 	} = identity;
+	const limits = {
+		...(quotaTokensPerMonth === undefined ? {} : { quotaTokensPerMonth }),
+		...(quotaTpsLimit === undefined ? {} : { quotaTpsLimit }),
+	};
+	const hasLimits = quotaTokensPerMonth !== undefined || quotaTpsLimit !== undefined;
 	const metadata: RoutingMetadata = {
 		tier: priorityTier,
 		accountId,
@@ -153,7 +160,7 @@ function metadataOf(identity: TokenIdentity): RoutingMetadata {
 		...(accountType === undefined ? {} : { accountType }),
 		...(accountTier === undefined ? {} : { accountTier }),
 		...(team === undefined ? {} : { teamId: team }),
-		...(traits === undefined ? {} : { token: traits }),
+		...(traits === undefined && !hasLimits ? {} : { token: { ...traits, ...limits } }),
 	};
 	METADATA.set(identity, metadata);
 	return metadata;

@@ -17,6 +17,7 @@ import type { QueueSettings } from "../core/model/policy.ts";
 import type { Millis, NanoDollars } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { QuotaService } from "../engine/quota-service.ts";
 import type { Upstreams } from "../ports/upstream.ts";
 import { dataPath, dialectForPath } from "../protocol/dialects.ts";
 import type { Classifier } from "./classifier.ts";
@@ -67,6 +68,8 @@ export interface DataPlane {
 	readonly queues: readonly QueueSettings[];
 	readonly poolNames: readonly string[];
 	priceOf: (model: string, usage: Usage) => NanoDollars;
+	/** Absent when `[quotas] enabled = false`. */
+	readonly quotas?: QuotaService;
 	readonly onEnd: (record: ExchangeRecord) => void;
 	/** Told of an exception that should not have been. */
 	readonly onBug: (error: unknown, requestId: string) => void;

@@ -15,8 +15,11 @@ import type { ErrorCode, Refusal } from "../core/model/error-code.ts";
 import type { RoutingMetadata } from "../core/model/routing.ts";
 import type { EpochMillis, Millis } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
+import type { QuotaAmounts } from "../core/quota/quota.ts";
 import type { Reason, Ticket } from "../core/schedule/decision.ts";
 import type { RequestListener } from "../engine/engine.ts";
+import type { QuotaService, SpentBudget } from "../engine/quota-service.ts";
+import type { LedgerRow } from "../ports/ledger-store.ts";
 import type { ForwardOutcome, UpstreamCall, UpstreamListener } from "../ports/upstream.ts";
 import { type BodyEdits, editBody } from "../protocol/body-edit.ts";
 import type { Dialect } from "../protocol/dialect.ts";
@@ -30,6 +33,7 @@ import type { DataPlane } from "./data-plane.ts";
 import { obeyedRetryAfter, sendError } from "./error-response.ts";
 import { clientHeaders, responseHeader, upstreamHeaders } from "./headers.ts";
 import { ledgerRow } from "./journal-row.ts";
+import { quotaHeaders, spentRefusal } from "./quota-answers.ts";
 import { readBody } from "./request-body.ts";
 
 const PING_INTERVAL_MS: Millis = 15_000;
@@ -106,6 +110,10 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#ttftMs: Millis | undefined;
 	#attempts = 0;
 	#journaled = false;
+	/** Counted among the requests of its token. */
+	#holdsToken = false;
+	/** Its estimate is reserved in budgets. */
+	#holdsQuota = false;
 	#call: UpstreamCall | undefined;
 	#status = 0;
 	#rawHeaders: readonly (Uint8Array | string)[] = [];
@@ -211,7 +219,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 			this.#refuse(deadline.refusal);
 			return;
 		}
-		const { engine, lifecycle, tokenUse } = this.#plane;
+		const { lifecycle, tokenUse } = this.#plane;
 		const tokenId = metadata.tokenId;
 		const admitted = lifecycle.admit(
 			metadata,
@@ -237,7 +245,43 @@ export class Exchange implements RequestListener, UpstreamListener {
 			this.#refuse(unserved(arrival.model));
 			return;
 		}
-		if (tokenId !== undefined) tokenUse.set(tokenId, (tokenUse.get(tokenId) ?? 0) + 1);
+		const { quotas } = this.#plane;
+		const spent = quotas?.concerns(arrival.metadata) === true ? this.#reserve(quotas, arrival) : undefined;
+		if (spent === undefined) this.#enqueue(arrival, body, parsed, passthrough);
+		else if (spent instanceof Promise) {
+			const go = (answer?: SpentBudget) => {
+				if (this.#state === "over") lifecycle.withdrawn(arrival, performance.now());
+				if (this.#state === "over") quotas?.release(this.requestId);
+				else if (answer === undefined) this.#enqueue(arrival, body, parsed, passthrough);
+				else this.#refuseSpent(arrival, answer);
+			};
+			spent.then(
+				(answer) => this.#guard(() => go(answer)),
+				() => this.#guard(go),
+			);
+		} else this.#refuseSpent(arrival, spent);
+	}
+
+	#reserve(quotas: QuotaService, arrival: Arrival): ReturnType<QuotaService["reserve"]> {
+		const estimate = this.#isFree ? NOTHING : this.#estimatedUsage();
+		const multiplier = arrival.rule.rule.quotaMultiplier ?? 1;
+		this.#holdsQuota = true;
+		return quotas.reserve(this.requestId, arrival.metadata, this.#quotaAmounts(estimate), multiplier);
+	}
+
+	#refuseSpent(arrival: Arrival, spent: SpentBudget): void {
+		this.#plane.lifecycle.withdrawn(arrival, performance.now());
+		this.#refuse(spentRefusal(spent));
+	}
+
+	/** Everything lets it in: it waits for the scheduler. */
+	#enqueue(arrival: Arrival, body: Uint8Array, parsed: unknown, passthrough: boolean): void {
+		const { engine, tokenUse } = this.#plane;
+		const { tokenId } = arrival.metadata;
+		if (tokenId !== undefined) {
+			tokenUse.set(tokenId, (tokenUse.get(tokenId) ?? 0) + 1);
+			this.#holdsToken = true;
+		}
 		const streamUsage =
 			arrival.facts.stream &&
 			!arrival.facts.wantsStreamUsage &&
@@ -653,7 +697,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		clearTimeout(this.#idleTimer);
 		clearTimeout(this.#holdTimer);
 		clearTimeout(this.#retryTimer);
-		const { engine, journal, lifecycle, exchanges, onEnd } = this.#plane;
+		const { engine, journal, lifecycle, exchanges, onEnd, quotas } = this.#plane;
 		exchanges.delete(this.requestId);
 		const arrival = this.#arrival;
 		const ticket = this.#ticket;
@@ -677,7 +721,12 @@ export class Exchange implements RequestListener, UpstreamListener {
 					lifecycle.settled(arrival, usage, performance.now());
 				}
 			}
-			if (this.#journaled) journal.end(this.#row(outcome, usage, errorCode));
+			if (this.#journaled) {
+				const row = this.#row(outcome, usage, errorCode);
+				journal.end(row);
+				if (this.#holdsQuota || quotas?.concerns(arrival.metadata) === true)
+					quotas?.commit(this.requestId, arrival.metadata, this.#quotaAmounts(usage, row), row.settledAt);
+			} else if (this.#holdsQuota) quotas?.release(this.requestId);
 		}
 		onEnd({
 			requestId: this.requestId,
@@ -698,7 +747,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	#releaseToken(): void {
 		const tokenId = this.#metadata?.tokenId;
-		if (tokenId === undefined) return;
+		if (tokenId === undefined || !this.#holdsToken) return;
+		this.#holdsToken = false;
 		const left = (this.#plane.tokenUse.get(tokenId) ?? 1) - 1;
 		if (left > 0) this.#plane.tokenUse.set(tokenId, left);
 		else this.#plane.tokenUse.delete(tokenId);
@@ -723,6 +773,14 @@ export class Exchange implements RequestListener, UpstreamListener {
 			cost: this.#plane.priceOf(arrival.model, usage),
 			startedAt: this.#startedEpoch,
 		});
+	}
+
+	#quotaAmounts(usage: Usage, row?: LedgerRow): QuotaAmounts {
+		return {
+			tokens: usage.promptTokens + usage.completionTokens,
+			requests: 1,
+			nanoDollars: row?.costNanoDollars ?? this.#plane.priceOf(this.#arrival!.model, usage),
+		};
 	}
 
 	#estimatedUsage(): Usage {
@@ -762,6 +820,10 @@ export class Exchange implements RequestListener, UpstreamListener {
 			headers.push("X-TGW-Bucket-Used", queues[this.#payer]!.label);
 		}
 		if (arrival.metadata.tokenId !== undefined) headers.push("X-Token-ID", arrival.metadata.tokenId);
+		if (this.#plane.quotas?.concerns(arrival.metadata) === true) {
+			const budgets = this.#plane.quotas.viewsOf(arrival.metadata);
+			headers.push(...quotaHeaders(budgets, this.#dialect.name, Date.now()));
+		}
 		return headers;
 	}
 

@@ -44,6 +44,7 @@ export interface LedgerFilter {
 	readonly accountId?: string;
 	readonly tokenId?: string;
 	readonly organisation?: string;
+	readonly team?: string;
 	readonly model?: string;
 	readonly environment?: string;
 	readonly outcome?: string;

@@ -3,6 +3,7 @@ import type { AccountStore } from "./account-store.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { LedgerStore } from "./ledger-store.ts";
 import type { PolicyStore } from "./policy-store.ts";
+import type { QuotaStore } from "./quota-store.ts";
 import type { RuleStore } from "./rule-store.ts";
 import type { TokenStore } from "./token-store.ts";
 
@@ -13,5 +14,6 @@ export interface Stores {
 	readonly policy: PolicyStore;
 	readonly ledger: LedgerStore;
 	readonly audit: AuditLog;
+	readonly quotas: QuotaStore;
 	close(): Promise<void>;
 }

@@ -5,8 +5,8 @@ import type { PolicyChange } from "../ports/policy-store.ts";
 import type { Patch } from "../ports/write-result.ts";
 import { matchesEverything } from "./rule-set.ts";
 
-/** `acct_…`, `token_…`, `rule_…`: 96 random bits as hex. */
-export function newId(kind: "acct" | "token" | "rule"): string {
+/** `acct_…`, `token_…`, `rule_…`, `quota_…`, `window_…`: 96 random bits as hex. */
+export function newId(kind: "acct" | "token" | "rule" | "quota" | "window"): string {
 	return `${kind}_${randomBytes(12).toString("hex")}`;
 }
 

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import { onTestFinished } from "vitest";
+import { systemCalendar } from "../../src/app/calendar.ts";
+import { openQuotas } from "../../src/app/quotas.ts";
 import { defaultRules } from "../../src/core/classify/default-rules.ts";
 import type { AdminContext } from "../../src/http/admin/admin-context.ts";
 import { adminServer } from "../../src/http/admin/admin-server.ts";
@@ -34,11 +36,17 @@ export async function adminFixture(parts: Partial<AdminContext> = {}): Promise<A
 	const folder = await mkdtemp(join(tmpdir(), "admin-"));
 	const stores = await openEmbedded({ path: join(folder, "t.db"), thread: false }, () => NOW, defaultRules(5));
 	const told: string[] = [];
+	const quotas = openQuotas({ quotaResetDay: 1, timezone: "UTC" }, stores, {
+		settleLedger: async () => true,
+		onError: (error) => told.push(`quotas:${error}`),
+	});
 	const app = adminServer({
 		adminToken: ADMIN_TOKEN,
 		stores,
 		epochNow: () => NOW,
 		quotasEnforced: false,
+		quotas,
+		isZone: systemCalendar.isZone,
 		priorityLevels: 5,
 		policyChanged: () => void told.push("policyChanged"),
 		tokenChanged: (hash) => void told.push(`tokenChanged:${hash}`),

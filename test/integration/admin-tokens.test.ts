@@ -54,7 +54,7 @@ test("every field of the e-commerce set-up is stored and shown; unenforced quota
 		name: "Customer 1",
 		description: "from the contract",
 	});
-	expect(made.body.message).toContain("nothing enforces it yet");
+	expect(made.body.message).toContain("[quotas] enabled = false");
 	expect((await call("GET", `/tokens/${made.body.token_id}`)).body).toMatchObject({
 		quota: { tokens_per_month: 10_000_000, tps_limit: 50 },
 		status: "expired",

@@ -42,6 +42,10 @@ export interface TokenTraits {
 	readonly mayUseCritical?: boolean;
 	readonly allowedModels?: readonly string[];
 	readonly maxParallelRequests?: number;
+	/** Short for a hard budget of the token. */
+	readonly quotaTokensPerMonth?: number;
+	/** Short for a ceiling of the token's rate, in tokens per second. */
+	readonly quotaTpsLimit?: number;
 }
 
 /** Hints that any authenticated client may send (`X-Priority`, `X-Request-Class`, `X-Environment`, `X-Team-ID`). */

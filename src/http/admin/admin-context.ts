@@ -5,6 +5,7 @@
 import type { ConfigProblem } from "../../config/problem.ts";
 import type { EffectiveValue } from "../../config/values.ts";
 import type { EpochMillis } from "../../core/model/units.ts";
+import type { QuotaService } from "../../engine/quota-service.ts";
 import type { Stores } from "../../ports/stores.ts";
 import type { SchedulerAdmin } from "./scheduler-admin.ts";
 
@@ -15,6 +16,9 @@ export interface AdminContext {
 	readonly epochNow: () => EpochMillis;
 	/** Whether anything enforces `quota_*` of tokens; while nothing does, the answers say so. */
 	readonly quotasEnforced: boolean;
+	readonly quotas: QuotaService;
+	/** Whether a name is a time zone. */
+	readonly isZone: (name: string) => boolean;
 	/** Levels that rules and tokens may name; absent when levels mean nothing here. */
 	readonly priorityLevels?: number;
 	/** Accounts, tokens or rules changed; the answer waits for it, so that a change is in force when it is acknowledged. */

@@ -6,6 +6,7 @@ import { decisionOperations } from "./decisions.ts";
 import { explainOperations } from "./explain.ts";
 import type { Operation } from "./operation.ts";
 import { policyOperations } from "./policy.ts";
+import { quotaOperations } from "./quotas.ts";
 import { requestOperations } from "./requests.ts";
 import { ruleOperations } from "./rules.ts";
 import { schedulerOperations } from "./scheduler.ts";
@@ -17,6 +18,7 @@ export const adminOperations: readonly Operation[] = [
 	...accountOperations,
 	...ruleOperations,
 	...policyOperations,
+	...quotaOperations,
 	...usageOperations,
 	...auditOperations,
 	...schedulerOperations,

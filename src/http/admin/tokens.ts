@@ -139,7 +139,10 @@ function unknownToken(tokenId: string): AdminRefusal {
 function creationMessage(context: AdminContext, fields: NewToken): string {
 	const kept = "Keep the token now: it is not shown again.";
 	const hasQuota = fields.quotaTokensPerMonth !== undefined || fields.quotaTpsLimit !== undefined;
-	return hasQuota && !context.quotasEnforced ? `${kept} Its quota is stored, nothing enforces it yet.` : kept;
+	if (hasQuota && !context.quotasEnforced) return `${kept} Its quota is stored; [quotas] enabled = false.`;
+	return fields.quotaTpsLimit === undefined
+		? kept
+		: `${kept} Its quota_tps_limit is stored, nothing enforces it in this version.`;
 }
 
 const create = operation(

@@ -39,13 +39,13 @@ async function open(
 describe("schema", () => {
 	it("is made at first start, once, with the default rules, readable by the owner only", async () => {
 		const first = await open();
-		expect(first.migrated).toEqual(["0001_initial", "0002_windows_and_quotas"]);
+		expect(first.migrated).toEqual(["0001_initial", "0002_windows_and_quotas", "0003_quota_checkpoints"]);
 		expect((await first.rules.all()).map(({ name }) => name)).toEqual(["Catch-all"]);
 		expect(statSync(path).mode & 0o777).toBe(0o600);
 		await opened.pop()?.close();
 		const second = await open();
 		expect(second.migrated).toEqual([]);
-		expect(await schemaStatus(second.database)).toEqual({ current: 2, latest: 2, pending: [] });
+		expect(await schemaStatus(second.database)).toEqual({ current: 3, latest: 3, pending: [] });
 	});
 
 	it("is made once when several processes start at once", async () => {
@@ -72,13 +72,19 @@ describe("schema", () => {
 				return output;
 			}),
 		);
-		expect(results.sort()).toEqual(["0001_initial,0002_windows_and_quotas|1", "|1", "|1"].sort());
+		expect(results.sort()).toEqual(
+			["0001_initial,0002_windows_and_quotas,0003_quota_checkpoints|1", "|1", "|1"].sort(),
+		);
 	});
 
 	it("upgrades an older file and keeps its content", async () => {
 		const old = await SqliteDatabase.open({ path, thread: false });
 		await migrate(old, () => NOW, readMigrations().slice(0, 1));
-		expect(await schemaStatus(old)).toEqual({ current: 1, latest: 2, pending: ["0002_windows_and_quotas"] });
+		expect(await schemaStatus(old)).toEqual({
+			current: 1,
+			latest: 3,
+			pending: ["0002_windows_and_quotas", "0003_quota_checkpoints"],
+		});
 		await old.transaction((session) =>
 			session.run(
 				"INSERT INTO accounts (id, email, name, account_type, status, created_at, updated_at) VALUES ('old', '', 'Old', 'internal', 'active', 1, 1)",
@@ -87,7 +93,7 @@ describe("schema", () => {
 		);
 		await old.close();
 		const stores = await open();
-		expect(stores.migrated).toEqual(["0002_windows_and_quotas"]);
+		expect(stores.migrated).toEqual(["0002_windows_and_quotas", "0003_quota_checkpoints"]);
 		expect((await stores.accounts.get("old"))?.name).toBe("Old");
 	});
 
@@ -110,7 +116,7 @@ describe("schema", () => {
 		raw.close();
 		await expect(open()).rejects.toMatchObject({
 			kind: "newer_schema",
-			message: expect.stringContaining("schema version 7, this program knows versions up to 2: use the newer program"),
+			message: expect.stringContaining("schema version 7, this program knows versions up to 3: use the newer program"),
 		});
 	});
 });

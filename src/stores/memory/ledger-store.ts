@@ -76,7 +76,7 @@ export class MemoryLedgerStore implements LedgerStore {
 	}
 
 	#matching(filter: LedgerFilter): LedgerRow[] {
-		const fields = ["accountId", "tokenId", "organisation", "model", "environment", "outcome"] as const;
+		const fields = ["accountId", "tokenId", "organisation", "team", "model", "environment", "outcome"] as const;
 		return [...this.#state.ledger.values()].filter(
 			(row) =>
 				fields.every((field) => filter[field] === undefined || row[field] === filter[field]) &&

@@ -4,9 +4,11 @@
  */
 import type { RoutingRule } from "../../core/model/policy.ts";
 import type { EpochMillis } from "../../core/model/units.ts";
+import type { Quota } from "../../core/quota/quota.ts";
 import type { Account } from "../../ports/account-store.ts";
 import type { AuditEntry, AuditEvent } from "../../ports/audit-log.ts";
 import type { LedgerRow } from "../../ports/ledger-store.ts";
+import type { QuotaUsage } from "../../ports/quota-store.ts";
 import type { WriteResult } from "../../ports/write-result.ts";
 import type { KeptToken } from "../token-record.ts";
 
@@ -17,6 +19,10 @@ export class MemoryState {
 	tokenIdsByHash = new Map<string, string>();
 	rules = new Map<string, RoutingRule>();
 	rulesSeeded = false;
+	/** By id; insertion is creation order. */
+	quotas = new Map<string, Quota>();
+	/** By quota and window start. */
+	quotaUsage = new Map<string, QuotaUsage>();
 	version = 0;
 	audit: AuditEntry[] = [];
 	readonly ledger = new Map<string, LedgerRow>();
@@ -33,6 +39,8 @@ export class MemoryState {
 			tokenIdsByHash: new Map(this.tokenIdsByHash),
 			rules: new Map(this.rules),
 			rulesSeeded: this.rulesSeeded,
+			quotas: new Map(this.quotas),
+			quotaUsage: new Map(this.quotaUsage),
 			audit: [...this.audit],
 		};
 		try {

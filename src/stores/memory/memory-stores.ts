@@ -6,6 +6,7 @@ import { MemoryAuditLog } from "./audit-log.ts";
 import { MemoryLedgerStore } from "./ledger-store.ts";
 import { MemoryState } from "./memory-state.ts";
 import { MemoryPolicyStore } from "./policy-store.ts";
+import { MemoryQuotaStore } from "./quota-store.ts";
 import { MemoryRuleStore } from "./rule-store.ts";
 import { MemoryTokenStore } from "./token-store.ts";
 
@@ -18,6 +19,7 @@ export function memoryStores(epochNow: () => EpochMillis): Stores {
 		policy: new MemoryPolicyStore(state),
 		ledger: new MemoryLedgerStore(state),
 		audit: new MemoryAuditLog(state),
+		quotas: new MemoryQuotaStore(state),
 		close: async () => undefined,
 	};
 }

@@ -129,6 +129,7 @@ function filterWhere(filter: LedgerFilter): Where {
 		.given("account_id = ?", filter.accountId)
 		.given("token_id = ?", filter.tokenId)
 		.given("organisation = ?", filter.organisation)
+		.given("team = ?", filter.team)
 		.given("model = ?", filter.model)
 		.given("environment = ?", filter.environment)
 		.given("outcome = ?", filter.outcome)

@@ -5,6 +5,7 @@ import { SqlAccountStore } from "./account-store.ts";
 import { SqlAuditLog } from "./audit-log.ts";
 import { SqlLedgerStore } from "./ledger-store.ts";
 import { SqlPolicyStore } from "./policy-store.ts";
+import { SqlQuotaStore } from "./quota-store.ts";
 import { SqlRuleStore } from "./rule-store.ts";
 import type { SqlDatabase } from "./sql-database.ts";
 import { SqlTokenStore } from "./token-store.ts";
@@ -17,6 +18,7 @@ export function sqlStores(database: SqlDatabase, epochNow: () => EpochMillis): S
 		policy: new SqlPolicyStore(database, epochNow),
 		ledger: new SqlLedgerStore(database),
 		audit: new SqlAuditLog(database, epochNow),
+		quotas: new SqlQuotaStore(database, epochNow),
 		close: () => database.close(),
 	};
 }
