@@ -7,15 +7,21 @@ import type { Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { RequestFacts } from "../core/model/request-facts.ts";
 import type { RequestHints, RoutingMetadata } from "../core/model/routing.ts";
 import { costOf, MILLIS_PER_SECOND, type Millis } from "../core/model/units.ts";
+import { ceilingOf } from "../core/quota/counter.ts";
+import { amountIn, fromCounted } from "../core/quota/quota.ts";
 import type { Outlook } from "../core/schedule/outlook.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
+import type { BudgetView, QuotaService } from "../engine/quota-service.ts";
 import type { ExplainQuestion, Explanation } from "../http/admin/scheduler-admin.ts";
+import type { DataPlane } from "../http/data-plane.ts";
 
 export interface ExplainParts {
 	readonly lifecycle: Lifecycle;
 	readonly core: SchedulingCore;
 	readonly flowPath: readonly string[];
 	readonly tokenInUse: number;
+	readonly quotas: QuotaService | undefined;
+	readonly priceOf: DataPlane["priceOf"];
 }
 
 export function explainLive(question: ExplainQuestion, parts: ExplainParts, now: Millis): Explanation {
@@ -60,6 +66,8 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 	const flow = parts.flowPath.length === 0 ? "one for all" : `shares by ${parts.flowPath.join("/")}`;
 	say("flow", `${flow}, weight ${submit.weight} inside its queue (scheduler ${core.settings.scheduler})`);
 	say("estimate", estimateText(arrival, core));
+	const spent = budgetSteps(arrival, parts, say);
+	if (spent) return { outcome: "quota_exceeded", queue: label, pool: pool.name, steps };
 	for (const at of submit.pools) say("capacity", capacityText(core, at));
 	say("outcome", outcomeText(outlook));
 	return {
@@ -68,6 +76,37 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 		pool: pool.name,
 		steps,
 	};
+}
+
+/** Says where each budget stands; true when one of them has no room for it. */
+function budgetSteps(arrival: Arrival, parts: ExplainParts, say: (step: string, result: string) => void): boolean {
+	const { promptTokens, completionTokens } = arrival.submit;
+	const usage = { promptTokens, completionTokens, cachedTokens: 0, source: "estimated" } as const;
+	const amounts = {
+		tokens: promptTokens + completionTokens,
+		requests: 1,
+		nanoDollars: parts.priceOf(arrival.model, usage),
+	};
+	const multiplier = arrival.rule.rule.quotaMultiplier ?? 1;
+	let spent = false;
+	for (const view of parts.quotas?.viewsOf(arrival.metadata) ?? []) {
+		const { quota, state } = view;
+		const ceiling = ceilingOf({ ...view, limit: Math.floor(view.limit * multiplier) }, state);
+		const fits = state.used + state.reserved + amountIn(quota.limitDimension, amounts) <= ceiling;
+		say("quota", budgetText(view, ceiling, fits));
+		spent ||= !fits;
+	}
+	return spent;
+}
+
+function budgetText({ quota, state, period }: BudgetView, ceiling: number, fits: boolean): string {
+	const show = (counted: number) => fromCounted(quota.limitDimension, counted);
+	const where = quota.environment === undefined ? quota.node : `${quota.node} in ${quota.environment}`;
+	return [
+		`${quota.quotaType} ${quota.limitDimension} of ${where}: ${show(state.used)} used`,
+		`${show(state.reserved)} held, at most ${show(ceiling)} until ${new Date(period.end).toISOString()}`,
+		fits ? "it fits" : "it does not fit: quota_exceeded",
+	].join(", ");
 }
 
 function factsOf({ model, promptTokens, maxTokens, stream }: ExplainQuestion): RequestFacts {

@@ -157,7 +157,9 @@ export class RunningScheduler implements SchedulerAdmin {
 		const { plane, clock, flowPath } = this.#parts;
 		const { tokenId } = question.metadata;
 		const tokenInUse = tokenId === undefined ? 0 : (plane.tokenUse.get(tokenId) ?? 0);
-		return explainLive(question, { lifecycle: plane.lifecycle, core: this.#core, flowPath, tokenInUse }, clock.now());
+		const { lifecycle, quotas, priceOf } = plane;
+		const parts = { lifecycle, core: this.#core, flowPath, tokenInUse, quotas, priceOf };
+		return explainLive(question, parts, clock.now());
 	}
 
 	decision(requestId: string): DecisionRecord | undefined {

@@ -7,6 +7,7 @@ import type { Stores } from "../../src/ports/stores.ts";
 import { describeAccountStore } from "./account-store-contract.ts";
 import { describeLedgerStore } from "./ledger-store-contract.ts";
 import { describePolicyStore } from "./policy-store-contract.ts";
+import { describeQuotaStore } from "./quota-store-contract.ts";
 import { describeRuleStore } from "./rule-store-contract.ts";
 import { START, type StoresUnderTest } from "./subject.ts";
 import { describeTokenStore } from "./token-store-contract.ts";
@@ -25,6 +26,7 @@ export function describeStores(name: string, open: OpenStores): void {
 		describeAccountStore(subject);
 		describeTokenStore(subject);
 		describeRuleStore(subject);
+		describeQuotaStore(subject);
 		describePolicyStore(subject);
 		describeLedgerStore(subject);
 	});

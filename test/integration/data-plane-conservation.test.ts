@@ -79,6 +79,10 @@ function play(bed: TestBed, plan: Plan, token: string, agent: Agent): Promise<Se
 async function newToken({ gateway }: TestBed): Promise<string> {
 	const { accounts, tokens } = gateway.stores;
 	await accounts.create({ id: "acme", email: "a@b.c", name: "Acme", accountType: "external" }, "test");
+	const terms = { accountId: "acme", node: "account:acme", quotaType: "hard", limitValue: 1e9 } as const;
+	await gateway.stores.quotas.create({ ...terms, id: "tokens", limitDimension: "tokens_per_day" }, "test");
+	await gateway.stores.quotas.create({ ...terms, id: "requests", limitDimension: "requests_per_day" }, "test");
+	await gateway.plane.quotas!.reload();
 	const token = await tokens.create({ accountId: "acme", priorityTier: "external" }, "test");
 	if (!token.ok) throw new Error(token.message);
 	return token.value.token;
@@ -109,6 +113,14 @@ test(`150 requests, faults and aborts among them (seed ${SEED}): one row each, t
 		const rows = await allRows(bed);
 		const rowOf = new Map(rows.map((row) => [row.requestId, row]));
 		expect(rowOf.size).toBe(rows.length);
+		const total = rows.reduce((sum, row) => sum + row.promptTokens + row.completionTokens, 0);
+		const counters = bed.gateway.plane
+			.quotas!.views()
+			.map(({ quota, state }) => [quota.id, state.used, state.reserved]);
+		expect(counters).toEqual([
+			["tokens", total, 0],
+			["requests", rows.length, 0],
+		]);
 		const reached = bed.mock.ledger().requests;
 		for (const { request_id } of reached) expect(rowOf.has(request_id), `${request_id} has no row`).toBe(true);
 		const atEngine = new Set(reached.map((entry) => entry.request_id));

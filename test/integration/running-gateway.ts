@@ -56,6 +56,7 @@ export function atRest({ gateway }: TestBed): boolean {
 		plane.exchanges.size === 0 &&
 		plane.engine.size === 0 &&
 		plane.tokenUse.size === 0 &&
+		(plane.quotas?.held ?? 0) === 0 &&
 		core.requestCount === 0 &&
 		core.pools.every((pool) =>
 			pool.endpoints.every(

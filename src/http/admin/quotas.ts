@@ -148,11 +148,11 @@ const create = operation(
 		const result = await context.stores.quotas.create(quota, actor);
 		if (!result.ok) return fromStore(result);
 		await context.policyChanged();
-		const { id: quotaId, limitDimension, limitValue } = result.value;
+		const { id: quotaId, environment, limitDimension, limitValue } = result.value;
 		const off = context.quotasEnforced ? "" : " [quotas] enabled = false: nothing enforces it.";
 		return answer({
 			quota_id: quotaId,
-			message: `${result.value.node} may use ${limitValue} ${limitDimension}.${off}`,
+			message: `${result.value.node}${environment === undefined ? "" : ` in ${environment}`} may use ${limitValue} ${limitDimension}.${off}`,
 		});
 	},
 );
