@@ -279,7 +279,7 @@ test("new terms keep the count; a deleted quota is forgotten", async () => {
 	await stores.quotas.create(DAILY, "admin");
 	const quotas = await service();
 	await quotas.warmUp();
-	quotas.reserve("a", ACME, tokens(100), 1);
+	expect(quotas.reserve("a", ACME, tokens(100), 1)).toBeUndefined();
 	quotas.commit("a", ACME, tokens(100), now);
 	await stores.quotas.update("daily", { limitValue: 150, quotaType: "soft" }, "admin");
 	await quotas.reload();
