@@ -2,16 +2,14 @@
  * The SVG face of `bucket-scheduler visualize`: one drawing without scripts, fonts or links, so that it can stand in a page or a document. All
  * figures are text, colours follow the reader's light or dark setting.
  */
-import { figure } from "./capacity-proposal.ts";
-import { barsOf, type ChartData, headline, numbersOf } from "./chart-data.ts";
+import type { ChartView } from "./chart-view.ts";
 
 const ROW = 24;
-const TOP = 64;
-const LEFT = 60;
+const TOP = 80;
 const BAR_WIDTH = 300;
-const NOTES = LEFT + BAR_WIDTH + 12;
-const GROUPS = NOTES + 250;
 const GROUP_WIDTH = 34;
+/** Of the font below, on average. */
+const CHARACTER = 7.5;
 
 const STYLE = `
 text { font: 13px system-ui, sans-serif; fill: #1c2430; }
@@ -32,35 +30,38 @@ text { fill: #e6ebf2; }
 .arrives { fill: #f09a5e; }
 }`;
 
-export function chartSvg(data: ChartData): string {
-	const { queues, mappings } = data;
-	const bars = barsOf(data);
-	const bottom = TOP + queues.length * ROW;
-	const width = mappings.length === 0 ? GROUPS + 260 : GROUPS + mappings.length * GROUP_WIDTH + 150;
+export function chartSvg({ headline, legend, rows, mappings }: ChartView): string {
+	// Labels and notes are as long as what is drawn makes them.
+	const left = 28 + CHARACTER * Math.max(...rows.map(({ label }) => label.length));
+	const notes = left + BAR_WIDTH + 12;
+	const groups = notes + 20 + CHARACTER * Math.max(...rows.map(({ note }) => note.length));
+	const sides = CHARACTER * Math.max(0, ...rows.map(({ side }) => side.length));
+	const bottom = TOP + rows.length * ROW;
+	const widest = groups + (mappings.length === 0 ? sides : mappings.length * GROUP_WIDTH) + 16;
+	const width = Math.max(widest, 32 + 7.2 * legend.drawing.length, 32 + 9 * headline.length);
 	const height = bottom + (mappings.length === 0 ? 16 : 40 + mappings.length * 20);
 	const parts = [
 		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="title description">`,
-		`<title id="title">${escapeXml(headline(data, figure))}</title>`,
-		`<desc id="description">${escapeXml(description(data))}</desc>`,
+		`<title id="title">${escapeXml(headline)}</title>`,
+		`<desc id="description">${escapeXml(description(rows, mappings))}</desc>`,
 		`<style>${STYLE}</style>`,
 		`<rect class="paper" width="${width}" height="${height}"/>`,
-		text(16, 28, headline(data, figure), "title"),
-		text(16, 48, legend(data), "quiet"),
+		text(16, 28, headline, "title"),
+		text(16, 48, legend.drawing, "quiet"),
 	];
-	for (const [index, queue] of queues.entries()) {
+	for (const [index, { label, full, most, note, side }] of rows.entries()) {
 		const y = TOP + index * ROW;
-		const { full, most } = bars[index]!;
-		parts.push(text(16, y + 16, queue.label));
-		if (most > full) parts.push(bar(y, most, "most"));
-		if (full > 0) parts.push(bar(y, full, "full"));
-		parts.push(text(NOTES, y + 16, numbersOf(data, queue, figure)));
-		if (mappings.length === 0) parts.push(text(GROUPS, y + 16, queue.arrivals.join(", "), "quiet"));
+		parts.push(text(16, y + 16, label));
+		if (most > full) parts.push(bar(left, y, most, "most"));
+		if (full > 0) parts.push(bar(left, y, full, "full"));
+		parts.push(text(notes, y + 16, note));
+		if (mappings.length === 0) parts.push(text(groups, y + 16, side, "quiet"));
 	}
 	for (const [index, mapping] of mappings.entries()) {
-		const x = GROUPS + 12 + index * GROUP_WIDTH;
+		const x = groups + 12 + index * GROUP_WIDTH;
 		const middle = (bucket: number) => TOP + bucket * ROW + ROW / 2;
 		parts.push(
-			text(x - 3, TOP - 6, String(index + 1), "quiet"),
+			text(x - 3, TOP - 4, String(index + 1), "quiet"),
 			`<line class="range" x1="${x}" y1="${middle(mapping.first)}" x2="${x}" y2="${middle(mapping.last)}"/>`,
 			`<circle class="arrives" cx="${x}" cy="${middle(mapping.defaultBucket)}" r="6"/>`,
 			text(16, bottom + 28 + index * 20, `${index + 1}  ${mappingSentence(mapping)}`),
@@ -69,24 +70,18 @@ export function chartSvg(data: ChartData): string {
 	return `${parts.join("\n")}\n</svg>\n`;
 }
 
-function legend({ allocator }: ChartData): string {
-	return allocator === "priority"
-		? "Bars are weights; beside them the default rules that lead to the level"
-		: "Full bars are assured, light ones the most a bucket may have; lines are tier mappings, dots where they arrive";
+function description(rows: ChartView["rows"], mappings: ChartView["mappings"]): string {
+	const queues = rows.map(({ label, note }) => `${label}: ${note}`);
+	return [...queues, ...mappings.map(mappingSentence)].join("; ");
 }
 
-function description(data: ChartData): string {
-	const queues = data.queues.map((queue) => `${queue.label}: ${numbersOf(data, queue, figure)}`);
-	return [...queues, ...data.mappings.map(mappingSentence)].join("; ");
-}
-
-function mappingSentence({ group, first, last, defaultBucket, mode }: ChartData["mappings"][number]): string {
+function mappingSentence({ group, first, last, defaultBucket, mode }: ChartView["mappings"][number]): string {
 	return `${group}: B${first} to B${last}, arrives in B${defaultBucket}, ${mode}`;
 }
 
-function bar(y: number, part: number, kind: string): string {
+function bar(left: number, y: number, part: number, kind: string): string {
 	const width = Math.max(1, Math.round(part * BAR_WIDTH * 10) / 10);
-	return `<rect class="${kind}" x="${LEFT}" y="${y + 3}" width="${width}" height="${ROW - 7}" rx="2"/>`;
+	return `<rect class="${kind}" x="${left}" y="${y + 3}" width="${width}" height="${ROW - 7}" rx="2"/>`;
 }
 
 function text(x: number, y: number, content: string, kind?: string): string {

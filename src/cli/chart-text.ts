@@ -1,26 +1,17 @@
 /** The terminal face of `bucket-scheduler visualize`: plain characters, no colours, no cursor; the same in a pipe. */
-import { figure } from "./capacity-proposal.ts";
-import { barsOf, type ChartData, headline, numbersOf } from "./chart-data.ts";
+import type { ChartView } from "./chart-view.ts";
 
 /** Cells of the longest bar. */
 const WIDTH = 32;
 
-export function chartText(data: ChartData): string {
-	const bars = barsOf(data);
-	const labelWidth = Math.max(...data.queues.map(({ label }) => label.length));
-	const notes = data.queues.map((queue) => numbersOf(data, queue, figure));
-	const noteWidth = Math.max(...notes.map((note) => note.length));
-	const lines = data.queues.map((queue, index) => {
-		const bar = barText(bars[index]!);
-		return `${queue.label.padEnd(labelWidth)} ${bar} ${notes[index]!.padEnd(noteWidth)}  ${queue.arrivals.join(", ")}`.trimEnd();
-	});
-	return [headline(data, figure), legend(data), "", ...lines, ...mappingLines(data, labelWidth)].join("\n");
-}
-
-function legend({ allocator }: ChartData): string {
-	return allocator === "priority"
-		? "█ weight; on the right the default rules that lead here"
-		: "█ assured  ░ more while it lasts; on the right the groups that arrive here without a priority";
+export function chartText(view: ChartView): string {
+	const { headline, legend, rows } = view;
+	const labelWidth = Math.max(...rows.map(({ label }) => label.length));
+	const noteWidth = Math.max(...rows.map(({ note }) => note.length));
+	const lines = rows.map((row) =>
+		`${row.label.padEnd(labelWidth)} ${barText(row)} ${row.note.padEnd(noteWidth)}  ${row.side}`.trimEnd(),
+	);
+	return [headline, legend.text, "", ...lines, ...mappingLines(view, labelWidth)].join("\n");
 }
 
 /** A bar of something is never shown as nothing. */
@@ -31,7 +22,7 @@ function barText({ full, most }: { readonly full: number; readonly most: number 
 }
 
 /** One row per group over the buckets: `●` where it arrives, `─` where priorities move it. */
-function mappingLines({ mappings, queues }: ChartData, labelWidth: number): readonly string[] {
+function mappingLines({ mappings, rows: queues }: ChartView, labelWidth: number): readonly string[] {
 	if (mappings.length === 0) return [];
 	const width = Math.max(...mappings.map(({ group }) => group.length), labelWidth);
 	const rows = mappings.map(({ group, first, last, defaultBucket, mode }) => {

@@ -6,6 +6,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { loadConfig } from "../config/load.ts";
 import { chartData } from "./chart-data.ts";
 import { chartSvg } from "./chart-svg.ts";
+import { chartView } from "./chart-view.ts";
 import type { CommandIo } from "./config-options.ts";
 import { migrateCommand } from "./migrate.ts";
 import { bucketSchedulerCommand, schedulerCommand } from "./scheduler.ts";
@@ -187,7 +188,7 @@ describe("bucket-scheduler visualize", () => {
 		if (!loaded.ok) throw new Error("the seed's file does not load");
 		const data = chartData(loaded.config);
 		const mappings = data.mappings.map((mapping) => ({ ...mapping, group: '<"&>' }));
-		const svg = chartSvg({ ...data, mappings });
+		const svg = chartSvg({ ...chartView(data), mappings });
 		expectWellFormed(svg);
 		expect(svg).toContain("&lt;&quot;&amp;&gt;");
 	});

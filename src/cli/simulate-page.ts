@@ -48,18 +48,19 @@ ${body}
 function plotsOf(reports: readonly SimulationReport[]): readonly string[] {
 	const quantities: { title: string; linesOf: (report: SimulationReport) => readonly Line[] }[] = [
 		{
-			title: "mean wait of those dispatched, ms",
+			title: "mean wait in the queue, ms",
 			linesOf: ({ series }) =>
-				series
-					.filter(({ tokens_per_second: tokens }) => tokens.length > 0)
-					.map(({ name, step_ms: stepMs, wait_ms: values }) => ({ name, stepMs, values })),
+				busy(series).map(({ name, step_ms: stepMs, wait_ms: values }) => ({ name, stepMs, values })),
+		},
+		{
+			title: "mean time to the first token, ms",
+			linesOf: ({ series }) =>
+				busy(series).map(({ name, step_ms: stepMs, ttft_ms: values }) => ({ name, stepMs, values })),
 		},
 		{
 			title: "tokens per second",
 			linesOf: ({ series }) =>
-				series
-					.filter(({ tokens_per_second: tokens }) => tokens.length > 0)
-					.map(({ name, step_ms: stepMs, tokens_per_second: values }) => ({ name, stepMs, values })),
+				busy(series).map(({ name, step_ms: stepMs, tokens_per_second: values }) => ({ name, stepMs, values })),
 		},
 		{
 			title: "service received by each tenant (prompt tokens + 2 × answer tokens)",
@@ -82,6 +83,10 @@ function plotsOf(reports: readonly SimulationReport[]): readonly string[] {
 			lines.length === 0 ? [] : [plot(`${letter(index)} (${reports[index]!.config}): ${title}`, lines, top, endMs)],
 		);
 	});
+}
+
+function busy(series: SimulationReport["series"]): SimulationReport["series"] {
+	return series.filter(({ tokens_per_second: tokens }) => tokens.length > 0);
 }
 
 const WIDTH = 960;
@@ -117,10 +122,10 @@ ${[...rows, ...columns, ...drawn].join("\n")}
 </svg>`;
 }
 
-/** The next of 1, 2, 2.5, 5 times a power of ten. */
+/** The next of a few round steps times a power of ten. */
 function roundTop(value: number): number {
 	const power = 10 ** Math.floor(Math.log10(value));
-	return power * ([1, 2, 2.5, 5, 10].find((step) => step * power >= value) ?? 10);
+	return power * ([1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10].find((step) => step * power >= value) ?? 10);
 }
 
 function shortened(value: number): string {

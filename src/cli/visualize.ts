@@ -1,52 +1,110 @@
-/** `tokligence bucket-scheduler visualize`: ceilings, guarantees and tier mappings of a configuration in the terminal, as SVG or as JSON. */
+/**
+ * `tokligence bucket-scheduler visualize`: ceilings, guarantees and tier mappings of a configuration, or with `--live` what runs and waits in a
+ * running gateway; in the terminal, as SVG or as JSON.
+ */
 import { writeFileSync } from "node:fs";
-import { Command } from "commander";
-import { reportingUserErrors, UserError } from "./capacity-proposal.ts";
+import { Command, Option } from "commander";
+import { type AdminClient, callJson, queryOf } from "./admin-client.ts";
+import { positive, reportingUserErrors, UserError } from "./capacity-proposal.ts";
 import { chartAsJson, chartData } from "./chart-data.ts";
+import { type LiveStatus, liveView } from "./chart-live.ts";
 import { chartSvg } from "./chart-svg.ts";
 import { chartText } from "./chart-text.ts";
-import {
-	type CommandIo,
-	type ConfigOptions,
-	EXIT_FAILURE,
-	loadOrReport,
-	processIo,
-	withConfigOptions,
-} from "./config-options.ts";
+import { type ChartView, chartView } from "./chart-view.ts";
+import { type CommandIo, EXIT_FAILURE, loadOrReport, processIo } from "./config-options.ts";
+import { type StoreOptions, withAdmin, withStoreOptions } from "./store-access.ts";
 
 const EXAMPLES = `
 Examples:
   tokligence bucket-scheduler visualize --config gateway.ini
   tokligence bucket-scheduler visualize --config gateway.ini --svg buckets.svg
   tokligence bucket-scheduler visualize --set allocator.bucket.bucket_count=20 --json
+  tokligence bucket-scheduler visualize --live
+  tokligence bucket-scheduler visualize --live --pool default --json
 
-Exit status: 0, 78 when the configuration cannot be used, 1 when a file cannot be written.`;
+--live draws anew every --interval seconds in a terminal until Ctrl-C, and once in a pipe, with --json or with --svg. Its JSON is that of
+GET /v1/admin/scheduler/status.
 
-interface VisualizeOptions extends ConfigOptions {
+Exit status: 0, 78 when the configuration cannot be used, 1 when a file cannot be written or no gateway runs.`;
+
+interface VisualizeOptions extends StoreOptions {
 	readonly svg?: string;
-	readonly json?: boolean;
+	readonly live?: boolean;
+	readonly pool?: string;
+	readonly interval: number;
 }
 
-export function visualizeCommand(io: CommandIo = processIo()): Command {
-	return withConfigOptions(new Command("visualize"))
+export interface VisualizeParts {
+	/** Whether `--live` draws anew. */
+	readonly isTerminal: boolean;
+	/** Resolves after a time, or with false when the reader has had enough. */
+	readonly pause: (ms: number) => Promise<boolean>;
+}
+
+export function visualizeCommand(io: CommandIo = processIo(), parts: VisualizeParts = terminalParts()): Command {
+	return withStoreOptions(new Command("visualize"))
 		.description("show what every bucket (or priority level) may have, what it is assured, and who arrives there")
 		.option("--svg <file>", "write a drawing instead (an existing file is replaced)")
-		.option("--json", "print as JSON")
+		.option("--live", "what runs and waits in the running gateway instead")
+		.option("--pool <name>", "with --live: of this pool")
+		.addOption(new Option("--interval <seconds>", "with --live: between two drawings").argParser(positive).default(2))
 		.addHelpText("after", EXAMPLES)
-		.action((options: VisualizeOptions) => reportingUserErrors(io, EXIT_FAILURE, () => visualize(options, io)));
+		.action((options: VisualizeOptions) =>
+			reportingUserErrors(io, EXIT_FAILURE, () =>
+				options.live === true
+					? withAdmin(options, io, (client) => drawLive(client, options, io, parts), { gatewayOnly: true })
+					: drawConfig(options, io),
+			),
+		);
 }
 
-function visualize(options: VisualizeOptions, io: CommandIo): void {
+function drawConfig(options: VisualizeOptions, io: CommandIo): void {
 	const loaded = loadOrReport(options, io);
 	if (loaded === undefined) return;
 	const data = chartData(loaded.config);
-	if (options.svg !== undefined) {
+	draw(chartView(data), chartAsJson(data), options, io);
+}
+
+async function drawLive(
+	client: AdminClient,
+	options: VisualizeOptions,
+	io: CommandIo,
+	{ isTerminal, pause }: VisualizeParts,
+): Promise<void> {
+	const again = isTerminal && options.json !== true && options.svg === undefined;
+	do {
+		const status = await callJson<LiveStatus>(client, "GET", `/scheduler/status${queryOf({ pool: options.pool })}`);
+		if (again) io.out("\u001b[2J\u001b[H");
+		draw(liveView(status), status, options, io);
+	} while (again && (await pause(options.interval * 1000)));
+}
+
+function draw(view: ChartView, json: unknown, { svg, json: asJson }: VisualizeOptions, io: CommandIo): void {
+	if (svg !== undefined) {
 		try {
-			writeFileSync(options.svg, chartSvg(data));
+			writeFileSync(svg, chartSvg(view));
 		} catch (error) {
-			throw new UserError(`${options.svg}: cannot be written: ${(error as NodeJS.ErrnoException).code ?? error}`);
+			throw new UserError(`${svg}: cannot be written: ${(error as NodeJS.ErrnoException).code ?? error}`);
 		}
 	}
-	if (options.json === true) io.out(JSON.stringify(chartAsJson(data), undefined, 2));
-	else io.out(options.svg === undefined ? chartText(data) : `${options.svg} is written`);
+	if (asJson === true) io.out(JSON.stringify(json, undefined, 2));
+	else io.out(svg === undefined ? chartText(view) : `${svg} is written`);
+}
+
+/** Ctrl-C ends the drawing, not the process in the middle of it. */
+function terminalParts(): VisualizeParts {
+	return {
+		isTerminal: process.stdout.isTTY === true,
+		pause: (ms) =>
+			new Promise((resolve) => {
+				const end = (goesOn: boolean) => {
+					clearTimeout(timer);
+					process.off("SIGINT", interrupted);
+					resolve(goesOn);
+				};
+				const interrupted = () => end(false);
+				const timer = setTimeout(() => end(true), ms);
+				process.once("SIGINT", interrupted);
+			}),
+	};
 }

@@ -42,8 +42,9 @@ export interface GroupReport {
 export interface SeriesReport {
 	readonly name: string;
 	readonly step_ms: Millis;
-	/** Mean wait of those dispatched in each step, and tokens of those finished. */
+	/** Mean wait of those dispatched in each step, mean time to the first token of those whose came, and tokens as they were worked through. */
 	readonly wait_ms: readonly number[];
+	readonly ttft_ms: readonly number[];
 	readonly tokens_per_second: readonly number[];
 }
 
@@ -274,41 +275,49 @@ const SERIES_POINTS = 120;
 class Series {
 	readonly #name: string;
 	#stepMs = 1000;
-	#waits = new Float64Array(SERIES_POINTS);
-	#counts = new Float64Array(SERIES_POINTS);
-	#tokens = new Float64Array(SERIES_POINTS);
+	readonly #waits = new Float64Array(SERIES_POINTS);
+	readonly #dispatched = new Float64Array(SERIES_POINTS);
+	readonly #ttfts = new Float64Array(SERIES_POINTS);
+	readonly #begun = new Float64Array(SERIES_POINTS);
+	readonly #tokens = new Float64Array(SERIES_POINTS);
 
 	constructor(name: string) {
 		this.#name = name;
 	}
 
-	end({ arrivalMs, dispatchedMs, finishedMs, promptTokens, outputTokens }: SimulatedRequest): void {
+	end({ arrivalMs, dispatchedMs, firstTokenMs, finishedMs, promptTokens, outputTokens }: SimulatedRequest): void {
 		if (finishedMs === undefined || dispatchedMs === undefined) return;
 		while (finishedMs >= SERIES_POINTS * this.#stepMs) this.#widen();
 		const dispatched = Math.floor(dispatchedMs / this.#stepMs);
 		this.#waits[dispatched]! += dispatchedMs - arrivalMs;
-		this.#counts[dispatched]! += 1;
-		this.#tokens[Math.floor(finishedMs / this.#stepMs)]! += promptTokens + outputTokens;
+		this.#dispatched[dispatched]! += 1;
+		const begunMs = firstTokenMs ?? finishedMs;
+		const begun = Math.floor(begunMs / this.#stepMs);
+		this.#ttfts[begun]! += begunMs - arrivalMs;
+		this.#begun[begun]! += 1;
+		this.#tokens[begun]! += promptTokens;
+		const last = Math.floor(finishedMs / this.#stepMs);
+		const share = outputTokens / (last - begun + 1);
+		for (let step = begun; step <= last; step++) this.#tokens[step]! += share;
 	}
 
 	report(): SeriesReport {
-		const used =
-			Math.max(
-				this.#counts.findLastIndex((n) => n > 0),
-				this.#tokens.findLastIndex((n) => n > 0),
-			) + 1;
+		const used = this.#tokens.findLastIndex((n) => n > 0) + 1;
 		const points = Array.from({ length: used }, (_, at) => at);
+		const mean = (sums: Float64Array, counts: Float64Array) =>
+			points.map((at) => Math.round(sums[at]! / Math.max(1, counts[at]!)));
 		return {
 			name: this.#name,
 			step_ms: this.#stepMs,
-			wait_ms: points.map((at) => Math.round(this.#waits[at]! / Math.max(1, this.#counts[at]!))),
+			wait_ms: mean(this.#waits, this.#dispatched),
+			ttft_ms: mean(this.#ttfts, this.#begun),
 			tokens_per_second: points.map((at) => Math.round((this.#tokens[at]! / this.#stepMs) * 1000)),
 		};
 	}
 
 	#widen(): void {
 		this.#stepMs *= 2;
-		for (const values of [this.#waits, this.#counts, this.#tokens]) {
+		for (const values of [this.#waits, this.#dispatched, this.#ttfts, this.#begun, this.#tokens]) {
 			for (let at = 0; at < SERIES_POINTS / 2; at++) values[at] = values[2 * at]! + values[2 * at + 1]!;
 			values.fill(0, SERIES_POINTS / 2);
 		}
