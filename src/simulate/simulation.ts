@@ -69,6 +69,8 @@ export interface SimulationOptions<P extends { readonly arrivalMs: Millis } = Si
 	};
 	/** The core hears of every token, not of the first alone; slower. Default false. */
 	readonly everyToken?: boolean;
+	/** Makes the core; for cores with a planted fault. */
+	readonly makeCore?: (settings: CoreSettings) => SchedulingCore;
 	/** Time from a preemption to its confirmation by the engine, beyond the step under way. */
 	readonly cancelLagMs?: Millis;
 }
@@ -89,7 +91,7 @@ interface Running {
 export function simulate<P extends { readonly arrivalMs: Millis } = SimulatedRequest>(
 	options: SimulationOptions<P>,
 ): SimulationResult {
-	const core = new SchedulingCore(options.core);
+	const core = options.makeCore?.(options.core) ?? new SchedulingCore(options.core);
 	const engines = options.engines.map((pool) =>
 		pool.map((profile) => new EngineModel(profile, { emitTokens: options.everyToken ?? false })),
 	);

@@ -37,6 +37,8 @@ export interface BacklogOptions {
 	readonly servers?: number;
 	readonly quantum?: number;
 	readonly dispatches: number;
+	/** Called after every event. */
+	readonly onEvent?: (core: SchedulingCore) => void;
 	readonly makeCore?: (settings: CoreSettings) => SchedulingCore;
 }
 
@@ -116,6 +118,7 @@ export function serveBacklogged(options: BacklogOptions): Served[] {
 		core.finish(ticket, { promptTokens: 0, completionTokens: cost, cachedTokens: 0 }, now);
 		drain();
 		top();
+		options.onEvent?.(core);
 	}
 	return served;
 }

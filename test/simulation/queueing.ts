@@ -7,6 +7,7 @@ import { type CoreSettings, coreSettings, DEFAULT_CAPACITY } from "../../src/cor
 import { flowPath } from "../../src/core/schedule/flow-path.ts";
 import { SchedulingCore } from "../../src/core/schedule/scheduling-core.ts";
 import { submitRequest } from "../../src/core/schedule/submit-request.ts";
+import { NumberHeap } from "./number-heap.ts";
 
 export interface Job {
 	readonly arrivalMs: number;
@@ -16,6 +17,8 @@ export interface Job {
 	readonly serviceMs: number;
 	/** Cost that the scheduler sees; the service time when absent. */
 	readonly cost?: number;
+	/** Weight of its flow; 1 when absent. */
+	readonly weight?: number;
 	startMs?: number;
 	endMs?: number;
 	refused?: string;
@@ -68,7 +71,7 @@ function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
 	);
 	const paths = new Map<string, ReturnType<typeof flowPath>>();
 	const byTicket = new Map<number, Job>();
-	const ends = new EventHeap();
+	const ends = new NumberHeap();
 	let now = 0;
 	const drain = () => {
 		for (let decision = core.next(); decision !== undefined; decision = core.next()) {
@@ -92,8 +95,8 @@ function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
 		drain();
 	};
 	for (const job of jobs) {
-		while (ends.size > 0 && ends.firstAt <= job.arrivalMs) {
-			now = ends.firstAt;
+		while (ends.size > 0 && ends.first <= job.arrivalMs) {
+			now = ends.first;
 			finish();
 		}
 		now = job.arrivalMs;
@@ -102,13 +105,19 @@ function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
 			path = flowPath(job.flow.split("/"));
 			paths.set(job.flow, path);
 		}
-		const request = submitRequest({ flow: path, queue: job.queue, promptTokens: costOfJob(job), completionTokens: 0 });
+		const request = submitRequest({
+			flow: path,
+			queue: job.queue,
+			weight: job.weight ?? 1,
+			promptTokens: costOfJob(job),
+			completionTokens: 0,
+		});
 		const ticket = core.submit(request, now);
 		byTicket.set(ticket, job);
 		drain();
 	}
 	while (ends.size > 0) {
-		now = ends.firstAt;
+		now = ends.first;
 		finish();
 	}
 	if (core.requestCount !== 0) throw new Error(`${core.requestCount} requests were never served`);
@@ -121,7 +130,7 @@ function costOfJob(job: Job): number {
 
 function serveWrongly(jobs: readonly Job[], servers: number, pick: WrongPick): void {
 	const waiting: Job[] = [];
-	const ends = new EventHeap();
+	const ends = new NumberHeap();
 	let now = 0;
 	let busy = 0;
 	const start = () => {
@@ -134,8 +143,8 @@ function serveWrongly(jobs: readonly Job[], servers: number, pick: WrongPick): v
 		}
 	};
 	for (const job of jobs) {
-		while (ends.size > 0 && ends.firstAt <= job.arrivalMs) {
-			now = ends.firstAt;
+		while (ends.size > 0 && ends.first <= job.arrivalMs) {
+			now = ends.first;
 			ends.pop();
 			busy--;
 			start();
@@ -145,60 +154,10 @@ function serveWrongly(jobs: readonly Job[], servers: number, pick: WrongPick): v
 		start();
 	}
 	while (ends.size > 0) {
-		now = ends.firstAt;
+		now = ends.first;
 		ends.pop();
 		busy--;
 		start();
-	}
-}
-
-class EventHeap {
-	readonly #at: number[] = [];
-	readonly #value: number[] = [];
-
-	get size(): number {
-		return this.#at.length;
-	}
-
-	get firstAt(): number {
-		return this.#at[0]!;
-	}
-
-	push(at: number, value: number): void {
-		let child = this.#at.length;
-		this.#at.push(at);
-		this.#value.push(value);
-		while (child > 0) {
-			const parent = (child - 1) >> 1;
-			if (this.#at[parent]! <= this.#at[child]!) break;
-			this.#swap(parent, child);
-			child = parent;
-		}
-	}
-
-	pop(): number {
-		const value = this.#value[0]!;
-		const at = this.#at.pop()!;
-		const last = this.#value.pop()!;
-		if (this.#at.length > 0) {
-			this.#at[0] = at;
-			this.#value[0] = last;
-			let parent = 0;
-			for (;;) {
-				let child = 2 * parent + 1;
-				if (child >= this.#at.length) break;
-				if (child + 1 < this.#at.length && this.#at[child + 1]! < this.#at[child]!) child++;
-				if (this.#at[parent]! <= this.#at[child]!) break;
-				this.#swap(parent, child);
-				parent = child;
-			}
-		}
-		return value;
-	}
-
-	#swap(a: number, b: number): void {
-		[this.#at[a], this.#at[b]] = [this.#at[b]!, this.#at[a]!];
-		[this.#value[a], this.#value[b]] = [this.#value[b]!, this.#value[a]!];
 	}
 }
 

@@ -1,130 +1,44 @@
 /**
- * The reference scenarios of classical queueing theory and of fair queuing, on the real core in virtual time. Each has an oracle that is
- * independent of the code, and a deliberately wrong scheduler that must miss it.
+ * What wrong schedulers do to the reference scenarios, and scenarios that are no claim of their own. The claims themselves, with their
+ * oracles: `claims.ts`.
  */
 import { describe, expect, test } from "vitest";
 import { Random } from "../../src/simulate/random.ts";
-import { type Job, mean, type QueueOptions, quantile, serve, waitOf } from "./queueing.ts";
+import { classes } from "./claims-queueing.ts";
+import { type Job, type QueueOptions, quantile, serve, waitOf } from "./queueing.ts";
 
 const SECOND = 1000;
 
-/** Poisson arrivals per class (rates per second), exponential or constant service with mean 1 s. */
-function classes(rates: readonly number[], count: number, seed: number, constant = false): Job[] {
-	const random = new Random(seed);
-	const total = rates.reduce((a, b) => a + b, 0);
-	const jobs: Job[] = [];
-	let at = 0;
-	for (let i = 0; i < count; i++) {
-		at += random.exponential(SECOND / total);
-		let pick = random.next() * total;
-		let queue = 0;
-		while (pick > rates[queue]! && queue < rates.length - 1) pick -= rates[queue++]!;
-		jobs.push({ arrivalMs: at, queue, flow: "one", serviceMs: constant ? SECOND : random.exponential(SECOND) });
-	}
-	return jobs;
-}
-
-function waits(
-	rates: readonly number[],
-	options: QueueOptions,
-	constant = false,
-	seeds = 3,
-	count = 200_000,
-): number[] {
+/** Mean waits per class in service times. */
+function waits(rates: readonly number[], options: QueueOptions, seeds: number): number[] {
 	const sums = rates.map(() => ({ sum: 0, count: 0 }));
 	for (let seed = 1; seed <= seeds; seed++) {
-		const jobs = classes(rates, count, seed, constant);
+		const jobs = classes(rates, 100_000, seed);
 		serve(jobs, options);
 		for (const job of jobs) {
 			sums[job.queue]!.sum += waitOf(job) / SECOND;
 			sums[job.queue]!.count++;
 		}
 	}
-	return sums.map(({ sum, count: n }) => sum / n);
+	return sums.map(({ sum, count }) => sum / count);
 }
 
 /** Relative error. */
 const off = (measured: number, expected: number) => Math.abs(measured / expected - 1);
 
-describe("S1: strict priority waits as Cobham (1954) says", () => {
-	const margins = [0.03, 0.03, 0.06];
-	test.each([
-		["M/M/1", [0.2, 0.3, 0.3], 1, false, [1, 2, 8]],
-		["M/D/1", [0.2, 0.3, 0.3], 1, true, [0.5, 1, 4]],
-		["M/M/10", [2, 3, 3], 10, false, [0.0511, 0.1023, 0.4092]],
-	] as const)("%s", (_, rates, servers, constant, expected) => {
-		const measured = waits(rates, { servers }, constant);
-		for (const [queue, wait] of measured.entries()) expect(off(wait, expected[queue]!)).toBeLessThan(margins[queue]!);
-	});
-
-	test("first come first served misses it", () => {
-		const measured = waits([0.2, 0.3, 0.3], { servers: 1, wrong: () => 0 }, false, 1, 100_000);
+describe("S1: waits of priority classes", () => {
+	test("first come first served misses those of strict priority", () => {
+		const measured = waits([0.2, 0.3, 0.3], { servers: 1, wrong: () => 0 }, 1);
 		expect(off(measured[0]!, 1)).toBeGreaterThan(0.5);
 		expect(off(measured[2]!, 8)).toBeGreaterThan(0.2);
 	});
 
 	test("the waits of all classes, weighted by load, are conserved under every scheduler", () => {
 		for (const scheduler of ["strict", "wfq", "drr", "hybrid", "atleast"] as const) {
-			const measured = waits([0.2, 0.3, 0.3], { servers: 1, core: { scheduler } }, false, 2, 100_000);
+			const measured = waits([0.2, 0.3, 0.3], { servers: 1, core: { scheduler } }, 1);
 			expect(off(0.2 * measured[0]! + 0.3 * measured[1]! + 0.3 * measured[2]!, 3.2)).toBeLessThan(0.1);
 		}
 	});
-});
-
-describe("S2: capacity and bounded queue as Erlang says", () => {
-	test("c = 10, λ = 8: P(wait) .4092, mean .2046, P95 1.051, P99 1.856", () => {
-		const all: number[] = [];
-		for (let seed = 1; seed <= 3; seed++) {
-			const jobs = classes([8], 200_000, seed);
-			serve(jobs, { servers: 10 });
-			for (const job of jobs) all.push(waitOf(job) / SECOND);
-		}
-		expect(off(all.filter((wait) => wait > 0).length / all.length, 0.4092)).toBeLessThan(0.03);
-		expect(off(mean(all), 0.2046)).toBeLessThan(0.05);
-		expect(off(quantile(all, 0.95), 1.051)).toBeLessThan(0.05);
-		expect(off(quantile(all, 0.99), 1.856)).toBeLessThan(0.06);
-	});
-
-	test.each([
-		[10, 0.3019],
-		[20, 0.1797],
-		[60, 0.1667],
-	])("λ = 12 with room for %d in the system: rejected %d", (room, expected) => {
-		let refused = 0;
-		let count = 0;
-		for (let seed = 1; seed <= 2; seed++) {
-			const jobs = classes([12], 200_000, seed);
-			serve(jobs, { servers: 10, maxDepth: Math.max(0, room - 10) });
-			refused += jobs.filter((job) => job.refused !== undefined).length;
-			count += jobs.length;
-		}
-		expect(Math.abs(refused / count - expected)).toBeLessThan(0.005);
-	});
-});
-
-describe("S0: every scheduler is work conserving", () => {
-	test("same busy periods and last finish as first come first served", () => {
-		const make = () => classes([0.3, 0.3, 0.3], 30_000, 7);
-		const reference = make();
-		serve(reference, { servers: 1, wrong: () => 0 });
-		const last = Math.max(...reference.map((job) => job.endMs!));
-		for (const scheduler of ["strict", "wfq", "drr", "hybrid", "atleast"] as const) {
-			const jobs = make();
-			serve(jobs, { servers: 1, core: { scheduler } });
-			expect(busyPeriods(jobs)).toBe(busyPeriods(reference));
-			expect(Math.max(...jobs.map((job) => job.endMs!))).toBeCloseTo(last, 3);
-		}
-	});
-
-	function busyPeriods(jobs: readonly Job[]): number {
-		let periods = 0;
-		let until = Number.NEGATIVE_INFINITY;
-		for (const job of jobs.toSorted((a, b) => a.startMs! - b.startMs!)) {
-			if (job.startMs! > until + 1e-6) periods++;
-			until = Math.max(until, job.endMs!);
-		}
-		return periods;
-	}
 });
 
 describe("S6, S11: one tenant cannot hurt another inside a level", () => {

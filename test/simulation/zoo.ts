@@ -3,16 +3,19 @@
  */
 import { Endpoint } from "../../src/core/capacity/endpoint.ts";
 import { RateBucket } from "../../src/core/capacity/rate-bucket.ts";
+import { RateLimit } from "../../src/core/capacity/rate-limit.ts";
 import { Admission } from "../../src/core/schedule/admission.ts";
+import { AtLeastBuckets } from "../../src/core/schedule/at-least.ts";
+import type { CoreSettings } from "../../src/core/schedule/core-settings.ts";
 import { DeficitRoundRobin } from "../../src/core/schedule/deficit-round-robin.ts";
 import { FlowTree } from "../../src/core/schedule/flow-tree.ts";
 import { Pool } from "../../src/core/schedule/pool.ts";
-import type { QueueView, Scheduler } from "../../src/core/schedule/scheduler.ts";
+import { createScheduler, type QueueView, type Scheduler } from "../../src/core/schedule/scheduler.ts";
 import { SchedulingCore } from "../../src/core/schedule/scheduling-core.ts";
 import { StrictPriority } from "../../src/core/schedule/strict-priority.ts";
 import { TimingWheel } from "../../src/core/schedule/timing-wheel.ts";
 import { Upgrades } from "../../src/core/schedule/upgrades.ts";
-import type { MakeCore } from "./claims.ts";
+import type { MakeCore } from "./claim.ts";
 
 export interface Fault {
 	readonly name: string;
@@ -50,14 +53,14 @@ function replaced(
 }
 
 /** Puts another scheduler into every pool. */
-function scheduled(name: string, caughtBy: string, make: (view: Pool) => Scheduler): Fault {
+function scheduled(name: string, caughtBy: string, make: (view: Pool, settings: CoreSettings) => Scheduler): Fault {
 	return {
 		name,
 		caughtBy,
 		plant: (run) =>
 			run((settings) => {
 				const core = new SchedulingCore(settings);
-				for (const pool of core.pools) (pool as { scheduler: Scheduler }).scheduler = make(pool);
+				for (const pool of core.pools) (pool as { scheduler: Scheduler }).scheduler = make(pool, settings);
 				return core;
 			}),
 	};
@@ -91,7 +94,32 @@ function fair(
 	};
 }
 
+/** `atleast` over buckets that sees its queues otherwise than they are. */
+function upgrading(name: string, seen: Partial<QueueView>): Fault {
+	return scheduled(name, "S10", (view, settings) => {
+		const changed = new Proxy(view, {
+			get(target, key) {
+				const value: unknown = Reflect.get(seen, key) ?? Reflect.get(target, key, target);
+				return typeof value === "function" ? value.bind(target) : value;
+			},
+		});
+		return settings.scheduler === "atleast"
+			? new AtLeastBuckets(changed, settings.upgrades)
+			: createScheduler(settings.scheduler, view, settings);
+	});
+}
+
+const oneFlow = (original: Method): Method =>
+	function (root) {
+		return original.call(this, root, { ids: ["all"] });
+	};
+
+/** First come first served, as each of the claims about clients must see it. */
+const firstCome = (caughtBy: string) =>
+	replaced(`first come, first served (${caughtBy})`, caughtBy, FlowTree, "leaf", oneFlow);
+
 let calls = 0;
+let lastWindow = -1;
 
 export const FAULTS: readonly Fault[] = [
 	replaced("no true-up inside a queue", "S9b", FlowTree, "adjust", () => () => {}),
@@ -135,16 +163,12 @@ export const FAULTS: readonly Fault[] = [
 				original.call(this, leaf, request, 1, weight);
 			},
 	),
-	replaced(
-		"one flow for everybody",
-		"S6",
-		FlowTree,
-		"leaf",
-		(original) =>
-			function (root) {
-				return original.call(this, root, { ids: ["all"] });
-			},
-	),
+	replaced("one flow for everybody", "S6", FlowTree, "leaf", oneFlow),
+	firstCome("S3"),
+	firstCome("S5a"),
+	firstCome("S5b"),
+	firstCome("S5c"),
+	firstCome("S6b"),
 	replaced(
 		"last in, first out inside a flow",
 		"histories",
@@ -189,11 +213,19 @@ export const FAULTS: readonly Fault[] = [
 				);
 			},
 	),
-	scheduled("weights of queues ignored", "S3", (view) => fair(view, { weight: () => 1 })),
+	scheduled("weights of queues ignored", "S3b", (view) => fair(view, { weight: () => 1 })),
+	scheduled("what a queue overdrew follows it over an idle time", "S3", (view) => fair(view, {})),
+	scheduled("now and then nobody is served although requests wait", "S0", (view) => ({
+		ignoresOrder: false,
+		pick: () => (++calls % 3 === 0 ? -1 : best(view, (queue) => queue)),
+		charge() {},
+	})),
+	scheduled("old service counts for one that was away", "S9c", (view) => fair(view, { start: false })),
+	scheduled("unequal requests counted alike", "E4b", (view) => fair(view, { size: () => 1 })),
 	scheduled("service counted since the beginning", "E4", (view) => fair(view, { start: false })),
-	scheduled("requests counted instead of their cost", "S3", (view) => fair(view, { size: () => 1 })),
+	scheduled("requests counted instead of their cost", "S3b", (view) => fair(view, { size: () => 1 })),
 	scheduled("no true-up between queues", "S9a", (view) => fair(view, { size: (amount) => amount, trueUp: false })),
-	scheduled("always the best queue instead of shares", "S3", (view) => new StrictPriority(view)),
+	scheduled("always the best queue instead of shares", "S3b", (view) => new StrictPriority(view)),
 	replaced("deficits never spent", "S4", DeficitRoundRobin, "charge", () => () => {}),
 	replaced(
 		"a newcomer is refused whoever fills the queue",
@@ -215,6 +247,44 @@ export const FAULTS: readonly Fault[] = [
 				original.call(this, sequences, tokens, 0);
 			},
 	),
+	replaced("a full queue takes more", "S2", Admission, "overflow", () => () => -1),
+	replaced(
+		"limits start anew with each window of ten seconds",
+		"S7",
+		RateLimit,
+		"take",
+		(original) =>
+			function (amount, now) {
+				const window = Math.floor(now / 10_000);
+				if (window !== lastWindow) this.giveBack(Number.MAX_VALUE, now);
+				lastWindow = window;
+				return original.call(this, amount, now);
+			},
+	),
+	upgrading("capacity lent although its own requests wait", { waiting: () => 0 }),
+	upgrading("upgrade places not counted", { upgradedIn: () => 0 }),
+	upgrading("requests upgraded that must keep to their bucket", { headMayUpgrade: () => true }),
+	upgrading("buckets lend what they do not have", { hasRate: () => true }),
+	replaced("upgraded requests stay when the lender needs its capacity", "S10", Upgrades, "takeOldest", () => () => -1),
+	replaced("batch prompts not held back by the window", "E3", Endpoint, "windowOpen", () => () => true),
+	replaced(
+		"slots for the protected not kept free",
+		"E1",
+		Endpoint,
+		"configure",
+		(original) =>
+			function (sequences, tokens) {
+				original.call(this, sequences, tokens, 0);
+			},
+	),
+	scheduled("room given to fair queues only now and then", "E5", (view, settings) => {
+		const fair = createScheduler(settings.scheduler, view, settings);
+		return {
+			ignoresOrder: true,
+			pick: () => (++calls % 3 === 0 ? -1 : fair.pick()),
+			charge: (queue, amount, atDispatch) => fair.charge(queue, amount, atDispatch),
+		};
+	}),
 	replaced("headroom never used ahead of turn", "S13", Endpoint, "fitsAhead", () => () => false),
 	replaced("space not looked at", "histories", Endpoint, "fitsPrivileged", () => () => true),
 	replaced("space counts estimates only", "histories", Pool, "produced", () => () => {}),

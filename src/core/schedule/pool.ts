@@ -243,6 +243,12 @@ export class Pool implements QueueView {
 
 	// --- the scheduler's view of the queues
 
+	get isIdle(): boolean {
+		if (this.active.next(0) >= 0) return false;
+		for (const endpoint of this.endpoints) if (endpoint.sequences > 0) return false;
+		return true;
+	}
+
 	waiting(queue: number): number {
 		return this.#shared.tree.waiting(this.queues[queue]!.root);
 	}
@@ -553,7 +559,7 @@ export class Pool implements QueueView {
 			const prompt = requests.prompt(row) - requests.cached(row);
 			this.observer.dispatched(row, sequences, prompt, observed, privileged, waitMs, now);
 		}
-		if (!privileged) {
+		if (!privileged || !this.scheduler.ignoresOrder) {
 			endpoint.prefillTokens += requests.prompt(row);
 			requests.setFlags(row, requests.flags(row) | FLAG_IN_WINDOW);
 		}

@@ -19,6 +19,8 @@ export interface QueueView {
 	/** Queues with waiting requests that are neither paused nor best effort. */
 	readonly active: QueueSet;
 	readonly weights: Float64Array;
+	/** True when nothing runs and no queue is active. */
+	readonly isIdle: boolean;
 	/** False while a queue must be passed over: its own rate or limit, or the prefill window. */
 	ready(queue: number): boolean;
 	/** Like `ready`, but without the queue's own rate (it may run on another's). */

@@ -1,8 +1,9 @@
 /**
  * Weighted fair queuing between queues, as start-time fair queuing (Goyal, Vin, Cheng, SIGCOMM 1996): the smallest start tag
  * `max(V, finish)` goes first, V is the start tag last served. A queue that was idle or passed over starts at V; while it stays
- * backlogged a refund takes it below V again, or wrong estimates of what runs side by side would cost it its share. Deviation from
- * the fluid share between two backlogged queues i, j over any interval: ≤ Lmax_i / w_i + Lmax_j / w_j.
+ * backlogged a refund takes it below V again, or wrong estimates of what runs side by side would cost it its share. When the pool has
+ * nothing left to do, V becomes the largest finish tag (the end of a busy period in the paper), so that the next one starts even.
+ * Deviation from the fluid share between two backlogged queues i, j over any interval: ≤ Lmax_i / w_i + Lmax_j / w_j.
  */
 import type { Cost } from "../model/units.ts";
 import { QueueSet } from "./queue-set.ts";
@@ -31,6 +32,10 @@ export class WeightedFair implements Scheduler {
 		const backlogged = this.#backlogged;
 		for (let queue = backlogged.nextMissing(active, 0); queue >= 0; queue = backlogged.nextMissing(active, queue + 1)) {
 			this.#end(queue);
+		}
+		if (this.#view.isIdle) {
+			for (const finish of this.#finish) if (finish > this.#virtual) this.#virtual = finish;
+			return -1;
 		}
 		for (let queue = active.nextMissing(backlogged, 0); queue >= 0; queue = active.nextMissing(backlogged, queue + 1)) {
 			this.#begin(queue);
