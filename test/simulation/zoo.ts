@@ -200,19 +200,14 @@ export const FAULTS: readonly Fault[] = [
 		pick: () => best(view, (queue) => view.headCost(queue)),
 		charge() {},
 	})),
-	replaced(
-		"no hold: what does not fit is passed over",
-		"S12",
-		Pool,
-		"open",
-		(original) =>
-			function (this: Pool, queue) {
-				return (
-					original.call(this, queue) &&
-					this.endpoints.some((endpoint) => endpoint.fitsPrivileged(1, this.headCost(queue)))
-				);
-			},
-	),
+	scheduled("no hold: what does not fit is passed over", "S12", (view) => ({
+		ignoresOrder: false,
+		pick: () =>
+			best(view, (queue) =>
+				view.endpoints.some((endpoint) => endpoint.fitsPrivileged(1, view.headCost(queue))) ? queue : queue + 1000,
+			),
+		charge() {},
+	})),
 	scheduled("weights of queues ignored", "S3b", (view) => fair(view, { weight: () => 1 })),
 	scheduled("what a queue overdrew follows it over an idle time", "S3", (view) => fair(view, {})),
 	scheduled("now and then nobody is served although requests wait", "S0", (view) => ({
