@@ -165,9 +165,17 @@ function capacityText(core: SchedulingCore, at: number): string {
 	const up = pool.endpoints.filter((endpoint) => endpoint.up);
 	if (up.length === 0) return `pool ${pool.name}: no endpoint answers`;
 	const sum = (of: (endpoint: (typeof up)[number]) => number) => up.reduce((total, one) => total + of(one), 0);
+	const sequences = of(
+		sum((e) => e.sequences),
+		sum((e) => e.sequencesMax),
+	);
+	const tokens = of(
+		sum((e) => e.tokens),
+		sum((e) => e.tokensMax),
+	);
 	return [
-		`pool ${pool.name}: ${sum((e) => e.sequences)} of ${count(sum((e) => e.sequencesMax))} sequences`,
-		`${sum((e) => e.tokens)} of ${count(sum((e) => e.tokensMax))} tokens in flight`,
+		`pool ${pool.name}: ${sequences} sequences`,
+		`${tokens} tokens in flight`,
 		`${up.length} of ${pool.endpoints.length} endpoints up`,
 	].join(", ");
 }
@@ -189,6 +197,10 @@ function outcomeText({ kind, reason, ahead, full, startMs }: Outlook): string {
 	const crowd = full ? "; the queue is full, so the account with most waiting in it gives one up" : "";
 	const when = startMs > 0 ? `, for about ${duration(startMs)}` : "";
 	return `it waits behind ${ahead} of its queue${when}: ${why}${crowd}`;
+}
+
+function of(used: number, limit: number): string {
+	return Number.isFinite(limit) ? `${used} of ${limit}` : String(used);
 }
 
 function count(value: number): string {

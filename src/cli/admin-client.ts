@@ -37,6 +37,20 @@ export interface RunningAdmin {
 /** Rejects with `AdminCallError` when the process does not answer in time. */
 export async function httpAdminClient(running: RunningAdmin, actor: string): Promise<AdminClient> {
 	const { url, token } = await reach(running);
+	return clientOf(url, token, actor);
+}
+
+/** A gateway that is not on this machine, or not of this data folder. Rejects with `AdminCallError` when nothing answers. */
+export async function remoteAdminClient(url: string, token: string, actor: string): Promise<AdminClient> {
+	const base = url.replace(/\/+$/, "").replace(/\/v1\/admin$/, "");
+	if (!/^https?:\/\/[^/]+/.test(base)) {
+		throw new AdminCallError(`--url ${JSON.stringify(url)} is not an address like http://127.0.0.1:8080`);
+	}
+	if (!(await answers(base))) throw new AdminCallError(`no admin plane answers at ${base}`);
+	return clientOf(base, token, actor);
+}
+
+function clientOf(url: string, token: string, actor: string): AdminClient {
 	return {
 		call: async (method, path, body) => {
 			try {

@@ -1,5 +1,6 @@
 /**
- * `tokligence config show`: what holds and where it comes from. `tokligence config upgrade F`: older spellings to today's.
+ * `tokligence config show`: what holds and where it comes from. `config upgrade F`: older spellings to today's. `config reload`: the running gateway
+ * reads its configuration again.
  */
 import { constants, copyFileSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { Command } from "commander";
@@ -7,6 +8,7 @@ import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import { upgradeConfig } from "../config/upgrade.ts";
 import type { EffectiveValue } from "../config/values.ts";
+import { callJson } from "./admin-client.ts";
 import {
 	type CommandIo,
 	type ConfigOptions,
@@ -17,6 +19,7 @@ import {
 	processIo,
 	withConfigOptions,
 } from "./config-options.ts";
+import { type StoreOptions, withAdmin, withStoreOptions } from "./store-access.ts";
 
 const SHOW_EXAMPLES = `
 Examples:
@@ -33,6 +36,14 @@ Examples:
 The old text is kept beside the file as FILE.bak (FILE.bak.1, … when that exists).
 Exit status: 0 when the file can be used now, 78 when something is left to decide, 1 when it cannot be read or written.`;
 
+const RELOAD_EXAMPLES = `
+Examples:
+  tokligence config reload
+  tokligence config reload --json
+
+What can change while the gateway runs changes at once, what cannot is named; a file with errors changes nothing.
+Exit status: 0, 1 when it is refused or no gateway runs, 78 for a wrong configuration.`;
+
 export function configCommand(io: CommandIo = processIo()): Command {
 	const show = withConfigOptions(new Command("show").description("print every effective value and its source"))
 		.option("--json", "print as JSON")
@@ -44,7 +55,38 @@ export function configCommand(io: CommandIo = processIo()): Command {
 		.option("--dry-run", "print the new text instead of writing it")
 		.addHelpText("after", UPGRADE_EXAMPLES)
 		.action((file: string, options: { readonly dryRun?: boolean }) => upgradeFile(file, options.dryRun === true, io));
-	return new Command("config").description("show or upgrade the configuration").addCommand(show).addCommand(upgrade);
+	const reload = withStoreOptions(new Command("reload"))
+		.description("let the running gateway read its configuration again, as SIGHUP does")
+		.addHelpText("after", RELOAD_EXAMPLES)
+		.action((options: StoreOptions) => reloadConfig(options, io));
+	return new Command("config")
+		.description("show, upgrade or reload the configuration")
+		.addCommand(show)
+		.addCommand(upgrade)
+		.addCommand(reload);
+}
+
+interface Reloaded {
+	readonly changed: readonly string[];
+	readonly needs_restart: readonly string[];
+}
+
+function reloadConfig(options: StoreOptions, io: CommandIo): Promise<void> {
+	return withAdmin(
+		options,
+		io,
+		async (client) => {
+			const answer = await callJson<Reloaded>(client, "POST", "/config/reload");
+			if (options.json === true) {
+				io.out(JSON.stringify(answer));
+				return;
+			}
+			const { changed, needs_restart } = answer;
+			io.out(changed.length === 0 ? "nothing changed" : `in force now: ${changed.join(", ")}`);
+			if (needs_restart.length > 0) io.out(`waiting for the next start: ${needs_restart.join(", ")}`);
+		},
+		{ gatewayOnly: true },
+	);
 }
 
 function showConfig(options: ConfigOptions, json: boolean, io: CommandIo): void {

@@ -12,7 +12,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	token: async () => (await import("./token.ts")).tokenCommand(),
 	rule: async () => (await import("./rule.ts")).ruleCommand(),
 	quota: async () => (await import("./quota.ts")).quotaCommand(),
+	queue: async () => (await import("./queue.ts")).queueCommand(),
+	request: async () => (await import("./request.ts")).requestCommand(),
 	status: async () => (await import("./status.ts")).statusCommand(),
+	top: async () => (await import("./top.ts")).topCommand(),
+	tail: async () => (await import("./tail.ts")).tailCommand(),
 	usage: async () => (await import("./usage.ts")).usageCommand(),
 	apply: async () => (await import("./apply.ts")).applyCommand(),
 	diff: async () => (await import("./apply.ts")).diffCommand(),
@@ -25,7 +29,12 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	"bucket-scheduler": async () => (await import("./scheduler.ts")).bucketSchedulerCommand(),
 	benchmark: async () => (await import("./benchmark.ts")).benchmarkCommand(),
 	simulate: async () => (await import("./simulate.ts")).simulateCommand(),
+	completion: async () => (await import("./completion.ts")).completionCommand(allCommands),
 };
+
+function allCommands(): Promise<readonly Command[]> {
+	return Promise.all(Object.values(COMMANDS).map((make) => make()));
+}
 
 const version = (
 	JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
@@ -38,6 +47,5 @@ const program = new Command("tokligence")
 
 const wanted = process.argv[2];
 const load = wanted === undefined ? undefined : COMMANDS[wanted];
-const commands = load === undefined ? Object.values(COMMANDS) : [load];
-for (const make of commands) program.addCommand(await make());
+for (const command of load === undefined ? await allCommands() : [await load()]) program.addCommand(command);
 await program.parseAsync();

@@ -8,7 +8,14 @@ import { readAdminToken, readAdminUrl } from "../app/admin-files.ts";
 import { lockHolder } from "../app/data-folder-lock.ts";
 import { formatProblem } from "../config/problem.ts";
 import { StoreError } from "../ports/store-error.ts";
-import { AdminCallError, type AdminClient, callJson, httpAdminClient, queryOf } from "./admin-client.ts";
+import {
+	AdminCallError,
+	type AdminClient,
+	callJson,
+	httpAdminClient,
+	queryOf,
+	remoteAdminClient,
+} from "./admin-client.ts";
 import {
 	type CommandIo,
 	type ConfigOptions,
@@ -20,12 +27,14 @@ import {
 
 export interface StoreOptions extends ConfigOptions {
 	readonly dataDir?: string;
+	readonly url?: string;
 	readonly json?: boolean;
 }
 
 export function withStoreOptions(command: Command): Command {
 	return withConfigOptions(command)
 		.option("--data-dir <folder>", "data folder of the gateway (else TOKLIGENCE_DATA_DIR, else the configuration's)")
+		.option("--url <url>", "admin plane of a gateway elsewhere; its token in TOKLIGENCE_ADMIN_TOKEN")
 		.option("--json", "print as JSON, in the admin API's shapes");
 }
 
@@ -51,11 +60,13 @@ export async function withAdmin(
 	const { dataDir } = config.storage;
 	let client: AdminClient | undefined;
 	try {
-		const pid = lockHolder(dataDir);
-		if (pid === undefined && gatewayOnly) {
+		const pid = options.url === undefined ? lockHolder(dataDir) : undefined;
+		if (options.url !== undefined) {
+			client = await remoteClient(options.url, config.admin.tokenEnv, io);
+		} else if (pid === undefined && gatewayOnly) {
 			throw new AdminCallError(`no gateway runs on the data folder ${dataDir}: \`tokligence start\` runs one`);
 		}
-		client =
+		client ??=
 			pid === undefined
 				? await localClient(dataDir, config, io)
 				: await httpAdminClient(
@@ -79,6 +90,13 @@ export async function withAdmin(
 	} finally {
 		await client?.close();
 	}
+}
+
+function remoteClient(url: string, tokenEnv: string | undefined, io: CommandIo): Promise<AdminClient> {
+	const names = [...(tokenEnv === undefined ? [] : [tokenEnv]), "TOKLIGENCE_ADMIN_TOKEN"];
+	const token = names.map((name) => io.env[name]?.trim()).find((value) => value !== undefined && value !== "");
+	if (token === undefined) throw new AdminCallError(`--url needs the admin token in ${names.join(" or ")}`);
+	return remoteAdminClient(url, token, actor());
 }
 
 async function localClient(
@@ -176,7 +194,8 @@ export function fieldLines(item: Item): string {
 	return fields.map(([name, value]) => `${name.padEnd(width)}  ${cell(value)}`).join("\n");
 }
 
-function cell(value: unknown): string {
+/** One value, on one line, without control characters. */
+export function cell(value: unknown): string {
 	if (value === null || value === undefined || value === "") return "-";
 	// names come from clients: nothing of theirs steers the terminal
 	const text = typeof value === "object" ? JSON.stringify(value) : String(value);

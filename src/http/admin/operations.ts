@@ -1,6 +1,7 @@
 /** All operations of the admin API: what is served, documented and tested is this list. */
 import { accountOperations } from "./accounts.ts";
 import { auditOperations } from "./audit.ts";
+import { busiestOperations } from "./busiest.ts";
 import { configOperations } from "./config.ts";
 import { decisionOperations } from "./decisions.ts";
 import { explainOperations } from "./explain.ts";
@@ -22,6 +23,7 @@ export const adminOperations: readonly Operation[] = [
 	...usageOperations,
 	...auditOperations,
 	...schedulerOperations,
+	...busiestOperations,
 	...requestOperations,
 	...decisionOperations,
 	...explainOperations,
