@@ -13,6 +13,8 @@ export interface GatewayProcessOptions {
 	/** Command and arguments in front of the gateway's own, such as `unshare …`. */
 	readonly wrapper?: readonly string[];
 	readonly env?: Readonly<Record<string, string>>;
+	/** Kills it so long after its spawn, ready or not. */
+	readonly killAfterMs?: number;
 	/** Runs as this user. */
 	readonly uid?: number;
 }
@@ -39,7 +41,7 @@ export class StartFailure extends Error {
 }
 
 export async function spawnGateway(options: GatewayProcessOptions): Promise<GatewayProcess> {
-	const { dataDir, upstream, set = [], wrapper = [], env = {}, uid } = options;
+	const { dataDir, upstream, set = [], wrapper = [], env = {}, uid, killAfterMs } = options;
 	const own = ["start", "--upstream", upstream, "--data-dir", dataDir, "--port", "0", "--admin-port", "0", "--json"];
 	const words = [...wrapper, process.execPath, MAIN, ...own, ...set.flatMap((value) => ["--set", value])];
 	const child = spawn(words[0]!, words.slice(1), {
@@ -49,6 +51,8 @@ export async function spawnGateway(options: GatewayProcessOptions): Promise<Gate
 		stdio: ["ignore", "pipe", "pipe"],
 		...(uid === undefined ? {} : { uid, gid: uid }),
 	});
+	const timer = killAfterMs === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), killAfterMs);
+	child.once("exit", () => clearTimeout(timer));
 	let output = "";
 	const ready = new Promise<{ data: string; admin: string }>((resolve, reject) => {
 		child.stdout!.on("data", (chunk: Buffer) => {
