@@ -3,7 +3,7 @@ import type { CompiledConfig } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import type { ServingPool } from "../core/lifecycle/lifecycle.ts";
 import type { TokenLookup } from "../engine/token-lookup.ts";
-import { Classifier } from "../http/classifier.ts";
+import { Classifier, type HeaderListener } from "../http/classifier.ts";
 import type { DataPlaneSettings } from "../http/data-plane.ts";
 import { AddressSet } from "../http/peers.ts";
 
@@ -26,7 +26,12 @@ export function planeSettingsOf(config: GatewayConfig, { pools }: CompiledConfig
 }
 
 /** `levels`: of the process; their number does not change while it runs. */
-export function classifierOf(config: GatewayConfig, levels: number, lookup: TokenLookup): Classifier {
+export function classifierOf(
+	config: GatewayConfig,
+	levels: number,
+	lookup: TokenLookup,
+	headers: HeaderListener,
+): Classifier {
 	const { token, header, default: fallback } = config.classifier;
 	return new Classifier(
 		{
@@ -42,5 +47,6 @@ export function classifierOf(config: GatewayConfig, levels: number, lookup: Toke
 			failOpenPriority: token.failOpenPriority,
 		},
 		lookup,
+		header.auditLogEnabled ? headers : undefined,
 	);
 }

@@ -23,6 +23,7 @@ import { AdminAccess } from "../http/admin/admin-access.ts";
 import type { ReloadResult } from "../http/admin/admin-context.ts";
 import { adminServer } from "../http/admin/admin-server.ts";
 import { type DataPlane, dataPlaneServer } from "../http/data-plane.ts";
+import { HeaderAudit } from "../http/header-audit.ts";
 import type { Stores } from "../ports/stores.ts";
 import { ProviderSet } from "../providers/provider-set.ts";
 import { type EmbeddedStores, openEmbedded } from "../stores/embedded/open.ts";
@@ -190,11 +191,16 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			onStoreFailure: (error) => log.error({ error: String(error) }, "token store does not answer"),
 		},
 	);
+	const headerAudit = new HeaderAudit({
+		record: (event) => stores.audit.record(event),
+		timers: systemTimers,
+		onError: (error) => log.error({ error: String(error) }, "the audit log takes no summary of header routing yet"),
+	});
 	const plane: DataPlane = {
 		settings: planeSettingsOf(config, lifecycleParts),
 		engine,
 		lifecycle,
-		classifier: classifierOf(config, levels, lookup),
+		classifier: classifierOf(config, levels, lookup, headerAudit),
 		upstreams: providers,
 		journal,
 		queues: lifecycleParts.allocator.queues,
@@ -274,7 +280,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 					applyPlain: (next) => {
 						holding = next;
 						log.level = next.observability.logLevel;
-						plane.classifier = classifierOf(next, levels, lookup);
+						plane.classifier = classifierOf(next, levels, lookup, headerAudit);
 						plane.settings = { ...planeSettingsOf(next, lifecycleParts), engines: plane.settings.engines };
 						plane.priceOf = pricesOf(next);
 						lifecycle.reconfigure({ aliases: next.models }, systemClock.now());
@@ -354,6 +360,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		decisions.close();
 		adminHttp.closeAllConnections();
 		await admin.close();
+		await headerAudit.flush();
 		await stores.close();
 		unlock();
 		eventLoop.disable();

@@ -23,6 +23,12 @@ export interface ClassifierSettings {
 	readonly failOpenPriority: number;
 }
 
+/** Told of each request that trusted headers routed, and of each refused for headers of a peer that is not trusted. */
+export interface HeaderListener {
+	routed(peer: string, routing: RoutingHeaders): void;
+	refused(peer: string): void;
+}
+
 export type Classified =
 	| { readonly kind: "classified"; readonly metadata: RoutingMetadata }
 	| { readonly kind: "refused"; readonly refusal: Refusal };
@@ -40,10 +46,12 @@ const TOKEN_MESSAGES: Record<string, string> = {
 export class Classifier {
 	readonly #settings: ClassifierSettings;
 	readonly #tokens: TokenLookup;
+	readonly #headers: HeaderListener | undefined;
 
-	constructor(settings: ClassifierSettings, tokens: TokenLookup) {
+	constructor(settings: ClassifierSettings, tokens: TokenLookup, headers?: HeaderListener) {
 		this.#settings = settings;
 		this.#tokens = tokens;
+		this.#headers = headers;
 	}
 
 	classify(request: IncomingMessage): Classified | Promise<Classified> {
@@ -57,6 +65,7 @@ export class Classifier {
 				if (!reading.ok) return { kind: "refused", refusal: reading.refusal };
 				routing = reading.value;
 			} else if (untrusted === "reject") {
+				this.#headers?.refused(peer);
 				return refuse(
 					"header_routing_not_allowed",
 					`X-TGW-* headers are only taken from trusted peers, ${peer} is none`,
@@ -64,11 +73,18 @@ export class Classifier {
 			}
 		}
 		const token = kind === "header" && !requireToken ? undefined : bearerOf(request);
-		if (token === undefined || !this.#settings.tokensEnabled) return this.#withoutToken(routing, peer, request);
+		if (token === undefined || !this.#settings.tokensEnabled) {
+			return this.#noted(this.#withoutToken(routing, peer, request), peer, routing);
+		}
 		const outcome = this.#tokens.lookUp(token);
 		return outcome instanceof Promise
-			? outcome.then((answer) => this.#withToken(answer, routing))
-			: this.#withToken(outcome, routing);
+			? outcome.then((answer) => this.#noted(this.#withToken(answer, routing), peer, routing))
+			: this.#noted(this.#withToken(outcome, routing), peer, routing);
+	}
+
+	#noted(classified: Classified, peer: string, routing: RoutingHeaders | undefined): Classified {
+		if (routing !== undefined && classified.kind === "classified") this.#headers?.routed(peer, routing);
+		return classified;
 	}
 
 	#withoutToken(routing: RoutingHeaders | undefined, peer: string, request: IncomingMessage): Classified {

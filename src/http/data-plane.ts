@@ -84,6 +84,9 @@ export interface DataPlane {
 
 export type { LedgerRowOf };
 
+/** How long a client that sends garbage may go on, so that it can read the answer. */
+const LINGER_MS: Millis = 1000;
+
 let counter = 0;
 const PROCESS = randomBytes(6).toString("hex");
 
@@ -134,6 +137,9 @@ export function dataPlaneServer(plane: DataPlane): Server {
 		socket.end(
 			`HTTP/1.1 ${status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
 		);
+		// closing with unread bytes would reset the connection, and the answer with it
+		socket.resume();
+		setTimeout(() => socket.destroy(), LINGER_MS).unref();
 	});
 	return server;
 }

@@ -21,21 +21,34 @@ export class AddressSet {
 	}
 }
 
+const MAPPED = /^::ffff:(\d{1,3}(?:\.\d{1,3}){3})$/i;
+/** `1.2.3.4:567` and `[::1]:567`, as some proxies write it. */
+const WITH_PORT = /^(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([^\]]+)\])(?::\d{1,5})?$/;
+
 /** IPv4 in its IPv6 form is the IPv4 address. */
 export function plainAddress(address: string): string {
-	return address.startsWith("::ffff:") && isIP(address.slice(7)) === 4 ? address.slice(7) : address;
+	const mapped = MAPPED.exec(address)?.[1];
+	return mapped !== undefined && isIP(mapped) === 4 ? mapped : address;
 }
 
+/** What stands for a hop that is no address: nobody trusts it. */
+const UNKNOWN_PEER = "unknown";
+
 export function peerAddress(request: IncomingMessage, trustedProxies: AddressSet): string {
-	let peer = plainAddress(request.socket.remoteAddress ?? "");
-	if (!trustedProxies.has(peer)) return peer;
+	const socketPeer = plainAddress(request.socket.remoteAddress ?? "");
 	const forwarded = request.headers["x-forwarded-for"];
-	const hops = (Array.isArray(forwarded) ? forwarded.join(",") : (forwarded ?? "")).split(",");
-	for (let at = hops.length - 1; at >= 0; at--) {
-		const hop = plainAddress((hops[at] ?? "").trim());
-		if (isIP(hop) === 0) return peer;
-		peer = hop;
+	// without the header it is the proxy itself that asks
+	if (forwarded === undefined || !trustedProxies.has(socketPeer)) return socketPeer;
+	let peer = socketPeer;
+	for (const hop of (Array.isArray(forwarded) ? forwarded.join(",") : forwarded).split(",").reverse()) {
+		peer = hopAddress(hop.trim());
 		if (!trustedProxies.has(peer)) return peer;
 	}
 	return peer;
+}
+
+function hopAddress(hop: string): string {
+	const parts = WITH_PORT.exec(hop);
+	const address = plainAddress(parts?.[1] ?? parts?.[2] ?? hop);
+	return isIP(address) === 0 ? UNKNOWN_PEER : address;
 }

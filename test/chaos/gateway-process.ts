@@ -66,6 +66,7 @@ export async function spawnGateway(options: GatewayProcessOptions): Promise<Gate
 		child.on("error", reject);
 		child.on("close", (code) => reject(new StartFailure(code, output)));
 	});
+	const gone = once(child, "exit");
 	const { data, admin } = await ready;
 	return {
 		pid: child.pid!,
@@ -74,9 +75,7 @@ export async function spawnGateway(options: GatewayProcessOptions): Promise<Gate
 		child,
 		output: () => output,
 		kill: async (signal) => {
-			if (child.exitCode !== null || child.signalCode !== null) return;
-			const gone = once(child, "exit");
-			child.kill(signal);
+			if (child.exitCode === null && child.signalCode === null) child.kill(signal);
 			await gone;
 		},
 	};
