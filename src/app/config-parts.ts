@@ -7,8 +7,15 @@ import { Classifier, type HeaderListener } from "../http/classifier.ts";
 import type { DataPlaneSettings } from "../http/data-plane.ts";
 import { AddressSet } from "../http/peers.ts";
 
-export function servingPoolsOf({ pools }: CompiledConfig): readonly ServingPool[] {
-	return pools.map(({ name, models, maxContextLength }) => ({ name, models, maxContextLength, forceStream: false }));
+/** `contextOf`: what the engine of a pool says of its context; asked where nobody configured one. */
+export function servingPoolsOf(
+	{ pools }: Pick<CompiledConfig, "pools">,
+	contextOf: (pool: number) => number | undefined = () => undefined,
+): readonly ServingPool[] {
+	return pools.map(({ name, models, maxContextLength, control }, index) => {
+		const said = control.engineMaySet.includes("maxContextLength") ? contextOf(index) : undefined;
+		return { name, models, maxContextLength: said ?? maxContextLength, forceStream: false };
+	});
 }
 
 export function planeSettingsOf(config: GatewayConfig, { pools }: CompiledConfig): DataPlaneSettings {

@@ -35,6 +35,7 @@ import { tokenHash } from "../stores/token-secret.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { obtainAdminToken, removeAdminUrl, writeAdminUrl } from "./admin-files.ts";
 import { systemCalendar } from "./calendar.ts";
+import { CapacityKeeper } from "./capacity-keeper.ts";
 import { classifierOf, planeSettingsOf, servingPoolsOf } from "./config-parts.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
 import { DECISIONS_KEPT, DecisionRecorder } from "./decision-recorder.ts";
@@ -252,6 +253,19 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 
 	const eventLoop = monitorEventLoopDelay({ resolution: 20 });
 	eventLoop.enable();
+	let pools = lifecycleParts.pools;
+	const keeper = new CapacityKeeper(pools, {
+		engine,
+		upstreams: providers,
+		onWord: (pool, word) => {
+			log.info({ pool: pools[pool]!.name, ...word }, "the engine says what it has room for");
+			lifecycle.reconfigure(
+				{ pools: servingPoolsOf({ pools }, (at) => keeper.wordOf(at).maxContextLength) },
+				systemClock.now(),
+			);
+		},
+	});
+	metrics.also(() => keeper.metrics());
 	metrics.also(() => {
 		const status = journal.status();
 		const lines = [
@@ -266,7 +280,6 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		return lines;
 	});
 
-	let pools = lifecycleParts.pools;
 	const liveConfig =
 		source === undefined
 			? undefined
@@ -288,9 +301,13 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 					applyQueues: ({ allocator }) => lifecycle.reconfigure({ allocator }, systemClock.now()),
 					applyPools: (next, compiled) => {
 						pools = compiled.pools;
+						keeper.use(pools);
 						plane.settings = { ...plane.settings, engines: planeSettingsOf(next, compiled).engines };
 						lifecycle.reconfigure(
-							{ pools: servingPoolsOf(compiled), burstSeconds: next.capacity.burstSeconds },
+							{
+								pools: servingPoolsOf(compiled, (at) => keeper.wordOf(at).maxContextLength),
+								burstSeconds: next.capacity.burstSeconds,
+							},
 							systemClock.now(),
 						);
 					},
@@ -341,11 +358,13 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	const adminUrl = urlOf(adminHttp, config.admin.listen.host);
 	writeAdminUrl(dataDir, adminUrl);
 	const up = await providers.discover();
-	const notices = noticesOf(config, up);
+	await keeper.ask();
+	const notices = noticesOf(config, up, pools, (pool) => keeper.wordOf(pool));
 
 	let closing: Promise<void> | undefined;
 	const shutDown = async () => {
 		plane.draining = true;
+		keeper.close();
 		clearInterval(rulesTimer);
 		clearInterval(snapshotTimer);
 		await drain(dataServer, plane, holding.gateway.drainTimeoutMs);

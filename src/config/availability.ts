@@ -27,8 +27,6 @@ const SPELLINGS_NOT_AVAILABLE: readonly string[] = [
 	"affinity",
 	"engine_priority",
 	"force_stream",
-	"capacity_from",
-	"target_ttft_p99",
 	"enable_subqueues",
 	"reserved_tps",
 	"lendable",
@@ -40,9 +38,6 @@ const SPELLINGS_NOT_AVAILABLE: readonly string[] = [
 /** Single values, by the spelling of their key. */
 const VALUES_NOT_AVAILABLE: readonly { readonly key: string; readonly value: string }[] = [
 	{ key: "allocator", value: "weighted_router" },
-	{ key: "mode", value: "adaptive" },
-	{ key: "mode", value: "measured" },
-	{ key: "headroom", value: "auto" },
 ];
 
 export const NOT_AVAILABLE = "not available in this version";

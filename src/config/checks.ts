@@ -5,6 +5,7 @@
 import { checkBucketSettings } from "../core/allocate/bucket-findings.ts";
 import type { BucketSettings } from "../core/allocate/distribution.ts";
 import type { Assignments } from "./assignments.ts";
+import { measuredCapacity } from "./benchmark-report.ts";
 import { type CapacityConfig, type GatewayConfig, isLoopback } from "./gateway-config.ts";
 import type { ConfigProblem } from "./problem.ts";
 import { suggestionFor } from "./suggestion.ts";
@@ -220,6 +221,18 @@ function checkCapacity(config: GatewayConfig, checks: Checks): void {
 				"mode",
 				"measured needs capacity_from, the report that `tokligence benchmark --output` writes",
 			);
+		if (capacity.mode === "measured" && capacity.capacityFrom !== undefined) checkReport(section, capacity, checks);
+		if (
+			capacity.targetTtftP99Ms !== undefined &&
+			checks.isSet(`${section}.target_ttft_p99`) &&
+			capacity.mode !== "adaptive"
+		)
+			checks.add(
+				"note",
+				section,
+				"target_ttft_p99",
+				"moves only headroom and prefill window here; with mode = adaptive the limit follows too",
+			);
 		const { minConcurrent, maxConcurrent } = capacity;
 		if (maxConcurrent !== undefined && minConcurrent > maxConcurrent && checks.isSet(`${section}.min_concurrent`))
 			checks.add("error", section, "min_concurrent", `${minConcurrent} is more than max_concurrent = ${maxConcurrent}`);
@@ -229,6 +242,17 @@ function checkCapacity(config: GatewayConfig, checks: Checks): void {
 		check(`provider.${provider.name}`, provider.capacity);
 		for (const family of provider.families) check(`provider.${provider.name}.family.${family.name}`, family.capacity);
 	}
+}
+
+/** A report that cannot be read stops the start, unless estimates may stand in for it. */
+function checkReport(section: string, capacity: CapacityConfig, checks: Checks): void {
+	const measured = measuredCapacity(capacity.capacityFrom);
+	if (measured.ok || !checks.isSet(`${section}.capacity_from`)) return;
+	const isFatal = capacity.degradationMode !== "fail_open";
+	const instead = isFatal
+		? `degradation_mode = ${capacity.degradationMode} lets nothing stand in for it`
+		: `max_concurrent = ${capacity.estimatedMaxConcurrent} and ${capacity.estimatedTokensPerSec} tokens/s are assumed`;
+	checks.add(isFatal ? "error" : "warning", section, "capacity_from", `${measured.why}; ${instead}`);
 }
 
 function checkProviders({ providers, failoverOrder }: GatewayConfig, checks: Checks): void {

@@ -5,6 +5,7 @@ import type { Allocator } from "../core/allocate/allocator.ts";
 import { createBucketAllocator } from "../core/allocate/bucket-allocator.ts";
 import { type BucketSettings, baseCapacity, bucketUnit } from "../core/allocate/distribution.ts";
 import { createPriorityAllocator } from "../core/allocate/priority-allocator.ts";
+import type { AdaptiveSettings } from "../core/capacity/adaptive-capacity.ts";
 import {
 	type CapacitySettings,
 	type CoreSettings,
@@ -12,7 +13,12 @@ import {
 	DEFAULT_CAPACITY,
 	type PoolSettings,
 } from "../core/schedule/core-settings.ts";
+import { measuredCapacity } from "./benchmark-report.ts";
 import type { CapacityConfig, GatewayConfig, ProviderConfig } from "./gateway-config.ts";
+
+/** Where adaptive capacity starts, and the most it tries where nobody set a maximum. */
+const INITIAL_ADAPTIVE = 32;
+const LARGEST_ADAPTIVE = 512;
 
 /** A pool and where it comes from: a provider, or one family of its models. */
 export interface CompiledPool {
@@ -21,9 +27,22 @@ export interface CompiledPool {
 	/** Patterns of the models it serves. */
 	readonly models: readonly string[];
 	readonly maxContextLength: number;
+	readonly control: CapacityControl;
 	/** Where its limits come from. */
 	readonly mode: CapacityConfig["mode"];
 }
+
+/** Where the numbers of a pool come from while it runs. */
+export interface CapacityControl {
+	/** What follows the engine; absent when nothing does. */
+	readonly adaptive?: AdaptiveSettings;
+	/** Numbers that nobody configured: what the engine says of itself is taken for them. */
+	readonly engineMaySet: readonly EngineNumber[];
+	/** Why a report could not be used, when `mode = measured` and it could not. */
+	readonly unmeasured?: string;
+}
+
+export type EngineNumber = "maxConcurrent" | "maxInflightTokens" | "maxContextLength";
 
 export interface CompiledConfig {
 	readonly allocator: Allocator;
@@ -121,6 +140,7 @@ function orderedPools(config: GatewayConfig): readonly CompiledPool[] {
 				models: family.models,
 				maxContextLength: contextOf(family.capacity),
 				mode: family.capacity.mode,
+				control: controlOf(family.capacity, config),
 			});
 		}
 		const { name, models } = provider;
@@ -130,6 +150,7 @@ function orderedPools(config: GatewayConfig): readonly CompiledPool[] {
 			models,
 			maxContextLength: contextOf(provider.capacity),
 			mode: provider.capacity.mode,
+			control: controlOf(provider.capacity, config),
 		});
 	}
 	return pools;
@@ -145,6 +166,58 @@ function poolSettings(pool: CompiledPool, config: GatewayConfig): PoolSettings {
 	return { name: pool.name, endpoints: pool.provider.endpoints.length, capacity: capacitySettings(capacity, config) };
 }
 
+function controlOf(capacity: CapacityConfig, config: GatewayConfig): CapacityControl {
+	const { mode } = capacity;
+	if (!config.requestScheduler.enabled) return { engineMaySet: [] };
+	const isUnset = {
+		maxConcurrent: capacity.maxConcurrent === undefined,
+		maxInflightTokens: capacity.maxInflightTokens === undefined,
+		maxContextLength: capacity.maxContextLength === undefined,
+	};
+	// A limit that is written down or followed is not the engine's to say; how much its cache holds is.
+	const allowed: readonly EngineNumber[] =
+		mode === "engine"
+			? ["maxConcurrent", "maxInflightTokens", "maxContextLength"]
+			: mode === "adaptive"
+				? ["maxInflightTokens", "maxContextLength"]
+				: ["maxContextLength"];
+	const engineMaySet = allowed.filter((key) => isUnset[key]);
+	const adaptive = adaptiveSettings(capacity, config);
+	const measured = mode === "measured" ? measuredCapacity(capacity.capacityFrom) : undefined;
+	return {
+		engineMaySet,
+		...(adaptive === undefined ? {} : { adaptive }),
+		...(measured === undefined || measured.ok ? {} : { unmeasured: measured.why }),
+	};
+}
+
+function adaptiveSettings(capacity: CapacityConfig, config: GatewayConfig): AdaptiveSettings | undefined {
+	const { targetTtftP99Ms } = capacity;
+	const max = capacity.maxConcurrent ?? LARGEST_ADAPTIVE;
+	const concurrency =
+		capacity.mode === "adaptive"
+			? {
+					initial: Math.max(capacity.minConcurrent, Math.min(INITIAL_ADAPTIVE, max)),
+					min: Math.min(capacity.minConcurrent, max),
+					max,
+				}
+			: undefined;
+	if (concurrency === undefined && capacity.headroom !== "auto" && targetTtftP99Ms === undefined) return undefined;
+	return {
+		capacity: capacitySettings(capacity, config),
+		...(concurrency === undefined ? {} : { concurrency }),
+		...(capacity.headroom === "auto"
+			? { headroom: { max: capacity.headroomMax, targetWaitMs: capacity.headroomTargetWaitMs } }
+			: {}),
+		...(targetTtftP99Ms === undefined ? {} : { targetTtftP99Ms }),
+		degradation: {
+			mode: capacity.degradationMode,
+			tokensPerSec: capacity.estimatedTokensPerSec,
+			maxConcurrent: capacity.estimatedMaxConcurrent,
+		},
+	};
+}
+
 /** With queueing off nothing is bounded here; with buckets and no rate, the base is the pool's ceiling in its unit. */
 function capacitySettings(capacity: CapacityConfig, config: GatewayConfig): CapacitySettings {
 	const unlimited = Number.POSITIVE_INFINITY;
@@ -156,15 +229,31 @@ function capacitySettings(capacity: CapacityConfig, config: GatewayConfig): Capa
 	const base = buckets !== undefined && rateIsOpen ? baseCapacity(buckets) : undefined;
 	const inRequests = buckets !== undefined && bucketUnit(buckets) === "rps";
 	const spaceIsOpen = capacity.maxConcurrent === undefined && capacity.maxInflightTokens === undefined;
+	const found = foundCapacity(capacity);
+	const concurrent =
+		capacity.mode === "adaptive" ? found.maxConcurrent : (capacity.maxConcurrent ?? found.maxConcurrent);
 	return {
-		maxConcurrent: capacity.maxConcurrent ?? (spaceIsOpen ? DEFAULT_CAPACITY.maxConcurrent : unlimited),
+		maxConcurrent: concurrent ?? (spaceIsOpen ? DEFAULT_CAPACITY.maxConcurrent : unlimited),
 		maxInflightTokens: capacity.maxInflightTokens ?? unlimited,
 		maxPrefillTokens: capacity.maxPrefillTokens === "off" ? unlimited : capacity.maxPrefillTokens,
 		prefillWindowMs: capacity.prefillWindowMs,
-		maxTokensPerSec: capacity.maxTokensPerSec ?? (inRequests ? unlimited : (base ?? unlimited)),
+		maxTokensPerSec:
+			capacity.maxTokensPerSec ?? found.maxTokensPerSec ?? (inRequests ? unlimited : (base ?? unlimited)),
 		maxRps: capacity.maxRps ?? (inRequests ? (base ?? unlimited) : unlimited),
 		burstSeconds: capacity.burstSeconds,
 		headroom: capacity.headroom === "auto" ? DEFAULT_CAPACITY.headroom : capacity.headroom,
 		headroomFor: capacity.headroomFor,
 	};
+}
+
+/** Limits that are not written in the configuration: where adaptive capacity starts, and what a benchmark measured or stands in for it. */
+function foundCapacity(capacity: CapacityConfig): { maxConcurrent?: number; maxTokensPerSec?: number } {
+	if (capacity.mode === "adaptive") {
+		const max = capacity.maxConcurrent ?? LARGEST_ADAPTIVE;
+		return { maxConcurrent: Math.max(capacity.minConcurrent, Math.min(INITIAL_ADAPTIVE, max)) };
+	}
+	if (capacity.mode !== "measured") return {};
+	const measured = measuredCapacity(capacity.capacityFrom);
+	if (measured.ok) return measured.capacity;
+	return { maxConcurrent: capacity.estimatedMaxConcurrent, maxTokensPerSec: capacity.estimatedTokensPerSec };
 }

@@ -66,6 +66,7 @@ export class MockMetrics {
 			line("gauge", "vllm:num_requests_running", state.running) +
 			line("gauge", "vllm:num_requests_waiting", state.waiting) +
 			line("gauge", "vllm:kv_cache_usage_perc", state.kvUsed / state.profile.kvTokens) +
+			`# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{block_size="1",num_gpu_blocks="${state.profile.kvTokens}",engine="0"} 1\n` +
 			line("counter", "vllm:num_preemptions_total", preemptions) +
 			line("counter", "vllm:prompt_tokens_total", this.#promptTokens) +
 			line("counter", "vllm:generation_tokens_total", producedTokens) +

@@ -35,10 +35,10 @@ export interface AdaptiveSettings {
 const BLIND_AFTER_MS: Millis = 30_000;
 
 export class AdaptiveCapacity implements PoolObserver {
-	readonly #settings: AdaptiveSettings;
-	readonly #headroom: HeadroomController | undefined;
-	readonly #target: LatencyTarget | undefined;
-	readonly #headroomMax: number;
+	#settings: AdaptiveSettings;
+	#headroom: HeadroomController | undefined;
+	#target: LatencyTarget | undefined;
+	#headroomMax = 0;
 	#controller: ConcurrencyController | undefined;
 	#endpoints: number;
 	#busySince: Millis | undefined;
@@ -47,12 +47,23 @@ export class AdaptiveCapacity implements PoolObserver {
 	constructor(settings: AdaptiveSettings, endpoints: number) {
 		this.#settings = settings;
 		this.#endpoints = Math.max(1, endpoints);
-		const { headroom, concurrency } = settings;
+		this.configure(settings);
+	}
+
+	/** Other settings; what was learnt stays, within the new bounds. */
+	configure(settings: AdaptiveSettings): void {
+		this.#settings = settings;
+		const { headroom, concurrency, targetTtftP99Ms } = settings;
 		this.#headroomMax = headroom?.max ?? settings.capacity.headroom;
-		if (headroom !== undefined)
-			this.#headroom = new HeadroomController({ ...headroom, initial: settings.capacity.headroom });
-		if (settings.targetTtftP99Ms !== undefined) this.#target = new LatencyTarget(settings.targetTtftP99Ms);
-		if (concurrency !== undefined) this.#controller = this.#controllerFrom(concurrency.initial);
+		this.#headroom =
+			headroom === undefined ? undefined : new HeadroomController({ ...headroom, initial: settings.capacity.headroom });
+		this.#target = targetTtftP99Ms === undefined ? undefined : new LatencyTarget(targetTtftP99Ms);
+		if (concurrency === undefined) this.#controller = undefined;
+		else if (this.#controller === undefined) this.#controller = this.#controllerFrom(concurrency.initial);
+		else {
+			const { min, max } = this.#bounds(this.#endpoints);
+			this.#controller.rescale(this.#controller.limit, min, max);
+		}
 	}
 
 	/** Whether nothing can be learnt and the degradation mode is in force. */
@@ -98,6 +109,9 @@ export class AdaptiveCapacity implements PoolObserver {
 		this.#controller?.backlog.ended(row, completionTokens, now);
 	}
 
+	/** Space that the engine itself names, for what nobody configured. */
+	found: Partial<Pick<CapacitySettings, "maxInflightTokens">> = {};
+
 	/** What the engines of the pool say of themselves, all together. */
 	reported(waiting: number, cacheUse: number | undefined, now: Millis): void {
 		this.#controller?.reported(waiting, cacheUse, now);
@@ -107,7 +121,7 @@ export class AdaptiveCapacity implements PoolObserver {
 
 	/** The capacity from now on. */
 	tick(now: Millis, pool: Pool): CapacitySettings {
-		const { capacity } = this.#settings;
+		const capacity = { ...this.#settings.capacity, ...this.found };
 		this.#follow(pool);
 		const held = pool.blockedBy === "space" || pool.blockedBy === "window" ? pool.blockedBy : "none";
 		this.#controller?.tick(now, held);

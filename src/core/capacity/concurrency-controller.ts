@@ -15,7 +15,7 @@ import type { Millis } from "../model/units.ts";
 import { EngineBacklog } from "./engine-backlog.ts";
 
 const LOW = 0.5;
-const HIGH = 1.3;
+const HIGH = 1.2;
 /** Sequences that may wait in the engine, so that it never waits for us. */
 const SPARE = 0.5;
 /** How far above what runs a limit stays that does not bind. */

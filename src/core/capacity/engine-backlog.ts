@@ -16,6 +16,8 @@ import type { Millis, Tokens } from "../model/units.ts";
 const STEPS = 1;
 /** Part of its reading time by which an answer may be late, beside a step: engines read in chunks, between steps of decoding. */
 const SLACK = 0.5;
+/** What the way there and back and a busy gateway may add. */
+const JITTER_MS: Millis = 15;
 /** Part of a time to first token that is reading, whatever the steps say. */
 const SHORTEST_READ = 0.2;
 /** Guesses that hold until the first answers. */
@@ -227,7 +229,7 @@ export class EngineBacklog {
 	#lateness(entry: Running, now: Millis): number {
 		const readMs = entry.own * this.#msPerToken + entry.before * this.#bestMsPerToken;
 		const expectedMs = STEPS * this.#stepMs + readMs;
-		if (now <= entry.dispatchedAt + expectedMs + SLACK * (this.#stepMs + readMs)) return 0;
+		if (now <= entry.dispatchedAt + expectedMs + Math.max(JITTER_MS, SLACK * (this.#stepMs + readMs))) return 0;
 		const from = Math.max(entry.countedTo, entry.dispatchedAt + expectedMs);
 		entry.countedTo = now;
 		return entry.sequences * Math.max(0, now - from);

@@ -34,6 +34,18 @@ export function readSamples(text: string, name: string): Samples | undefined {
 	return count === 0 ? undefined : { sum, max, count };
 }
 
+/** Labels of every sample of a name; values without escapes, which is all that is needed here. */
+export function readLabels(text: string, name: string): readonly ReadonlyMap<string, string>[] {
+	const found: ReadonlyMap<string, string>[] = [];
+	for (let at = text.indexOf(`${name}{`); at >= 0; at = text.indexOf(`${name}{`, at + name.length)) {
+		if (at > 0 && text[at - 1] !== "\n") continue;
+		const lineEnd = text.indexOf("\n", at);
+		const line = text.slice(at + name.length, lineEnd < 0 ? text.length : lineEnd);
+		found.push(new Map([...line.matchAll(/(\w+)="([^"\\]*)"/g)].map((pair) => [pair[1]!, pair[2]!])));
+	}
+	return found;
+}
+
 export interface LoadMetricNames {
 	readonly running: string;
 	readonly waiting: string;

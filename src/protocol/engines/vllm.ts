@@ -3,9 +3,9 @@
  * `--scheduling-policy priority`; it is ignored otherwise. /v1/messages has no body field for it, there the header is read.
  */
 import { member } from "../json.ts";
-import { type Engine, type ExpressedPriority, KEEP_ALIVE_MS, METRICS_POLL_MS } from "./engine.ts";
+import { type Engine, type EngineLoad, type ExpressedPriority, KEEP_ALIVE_MS, METRICS_POLL_MS } from "./engine.ts";
 import { contextLength, listedModel } from "./models-list.ts";
-import { readLoadMetrics } from "./prometheus.ts";
+import { readLabels, readLoadMetrics } from "./prometheus.ts";
 
 const NAMES = {
 	running: "vllm:num_requests_running",
@@ -17,6 +17,17 @@ function express(value: number, operation: string): ExpressedPriority {
 	return operation === "message" ? { header: ["X-Vllm-Priority", String(value)] } : { body: value };
 }
 
+/** The cache is said as labels: `vllm:cache_config_info{block_size="16",num_gpu_blocks="12500",…} 1`, one line per engine. */
+function readLoad(text: string): EngineLoad | undefined {
+	const load = readLoadMetrics(text, NAMES);
+	if (load === undefined) return undefined;
+	let maxTokens = 0;
+	for (const labels of readLabels(text, "vllm:cache_config_info")) {
+		maxTokens += Number(labels.get("num_gpu_blocks")) * Number(labels.get("block_size"));
+	}
+	return Number.isSafeInteger(maxTokens) && maxTokens > 0 ? { ...load, maxTokens } : load;
+}
+
 export const vllm: Engine = {
 	name: "vllm",
 	healthPath: "/health",
@@ -24,7 +35,7 @@ export const vllm: Engine = {
 	cancelLagMs: { stream: 0, nonStream: 0 },
 	reuseAfterStream: true,
 	keepAliveMs: KEEP_ALIVE_MS,
-	loadSources: [{ path: "/metrics", pollMs: METRICS_POLL_MS, read: (text) => readLoadMetrics(text, NAMES) }],
+	loadSources: [{ path: "/metrics", pollMs: METRICS_POLL_MS, read: readLoad }],
 	contextSources: [
 		{ path: "/v1/models", read: (answer, model) => contextLength(member(listedModel(answer, model), "max_model_len")) },
 	],
