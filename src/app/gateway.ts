@@ -5,6 +5,7 @@
 
 import { mkdirSync } from "node:fs";
 import type { Server } from "node:http";
+import type { Server as HttpsServer } from "node:https";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { pino } from "pino";
@@ -51,6 +52,7 @@ import { realClock } from "./real-clock.ts";
 import { logRecord } from "./request-log.ts";
 import { RunningScheduler } from "./running-scheduler.ts";
 import { systemClock, systemTimers } from "./system.ts";
+import { readTls, watchTls } from "./tls.ts";
 import { readTokenFile, TokenSource } from "./token-source.ts";
 
 /** How often changes made by another process are looked for; one indexed read. */
@@ -72,6 +74,8 @@ export interface RunningGateway {
 
 /** Rejects with a plain sentence when something it cannot do without is missing. */
 export async function startGateway(config: GatewayConfig, source?: ConfigSource): Promise<RunningGateway> {
+	const dataTls = readTls(config.gateway, "gateway");
+	const adminTls = readTls(config.admin, "admin");
 	/** Of what a reload changes: the values that hold. */
 	let holding = config;
 	const log = pino({ level: config.observability.logLevel }, pino.destination({ fd: 2, sync: false }));
@@ -314,31 +318,34 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 					changeCore: (action) => engine.change(action),
 				});
 
-	const dataServer = dataPlaneServer(plane);
+	const dataServer = dataPlaneServer(plane, dataTls);
 	const adminToken = obtainAdminToken(dataDir, config.admin.tokenEnv, process.env);
-	const admin = adminServer({
-		adminToken,
-		stores,
-		epochNow: systemClock.epochNow,
-		quotasEnforced: config.quotas.enabled,
-		quotas,
-		isZone: systemCalendar.isZone,
-		...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
-		policyChanged: reloadRules,
-		tokenChanged: (hash) => lookup.forget(hash),
-		tokensChanged: () => lookup.forgetAll(),
-		...(liveConfig === undefined ? {} : { config: liveConfig }),
-		scheduler: new RunningScheduler({
-			plane,
-			decisions,
-			clock: systemClock,
-			timers: systemTimers,
-			flowPath: config.requestScheduler.flowPath,
-			modeOf: (pool) => (config.requestScheduler.enabled ? pools[pool]!.mode : "off"),
-		}),
-		settle: settleLedger,
-		onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),
-	});
+	const admin = adminServer(
+		{
+			adminToken,
+			stores,
+			epochNow: systemClock.epochNow,
+			quotasEnforced: config.quotas.enabled,
+			quotas,
+			isZone: systemCalendar.isZone,
+			...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
+			policyChanged: reloadRules,
+			tokenChanged: (hash) => lookup.forget(hash),
+			tokensChanged: () => lookup.forgetAll(),
+			...(liveConfig === undefined ? {} : { config: liveConfig }),
+			scheduler: new RunningScheduler({
+				plane,
+				decisions,
+				clock: systemClock,
+				timers: systemTimers,
+				flowPath: config.requestScheduler.flowPath,
+				modeOf: (pool) => (config.requestScheduler.enabled ? pools[pool]!.mode : "off"),
+			}),
+			settle: settleLedger,
+			onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),
+		},
+		adminTls === undefined ? {} : { https: adminTls },
+	);
 	admin.get("/healthz", () => ({ status: "ok" }));
 	admin.get("/readyz", (_, reply) => {
 		const ready = !plane.draining && providers.anyUp;
@@ -353,6 +360,16 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	});
 	await admin.ready();
 	const adminHttp = admin.server as Server;
+	const watchers = [
+		{ server: dataServer, section: "gateway" as const },
+		{ server: adminHttp, section: "admin" as const },
+	].map(({ server, section }) =>
+		watchTls(server as HttpsServer, config[section], section, systemTimers, (problem) =>
+			problem === undefined
+				? log.info({ section }, "certificate read again")
+				: log.error({ problem }, "the old certificate is kept"),
+		),
+	);
 	await listen(dataServer, config.gateway.listen);
 	await listen(adminHttp, config.admin.listen);
 	const adminUrl = urlOf(adminHttp, config.admin.listen.host);
@@ -367,6 +384,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		keeper.close();
 		clearInterval(rulesTimer);
 		clearInterval(snapshotTimer);
+		for (const stop of watchers) stop();
 		await drain(dataServer, plane, holding.gateway.drainTimeoutMs);
 		await journal.flushed();
 		await quotas.close();

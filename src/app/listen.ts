@@ -1,6 +1,6 @@
 /** Listening on an address of the configuration, with a sentence for a person when that fails. */
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { Server as HttpsServer } from "node:https";
+import type { AddressInfo, Server } from "node:net";
 
 export function listen(server: Server, address: { readonly host: string; readonly port: number }): Promise<void> {
 	return new Promise((resolve, reject) => {
@@ -17,5 +17,6 @@ export function listen(server: Server, address: { readonly host: string; readonl
 
 export function urlOf(server: Server, host: string): string {
 	const { port } = server.address() as AddressInfo;
-	return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+	const scheme = server instanceof HttpsServer ? "https" : "http";
+	return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

@@ -3,6 +3,7 @@
  * alike, so that no command knows which it is.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import { Agent, type Dispatcher, fetch } from "undici";
 
 export type Method = "GET" | "POST" | "PATCH" | "DELETE";
 
@@ -32,12 +33,18 @@ export interface RunningAdmin {
 	/** Read again for each try. */
 	url(): string | undefined;
 	token(): string | undefined;
+	/** Its certificate (PEM) when it speaks TLS: trusted as it is, whoever signed it and whatever host it names. */
+	readonly certificate?: Buffer | undefined;
 }
 
 /** Rejects with `AdminCallError` when the process does not answer in time. */
 export async function httpAdminClient(running: RunningAdmin, actor: string): Promise<AdminClient> {
-	const { url, token } = await reach(running);
-	return clientOf(url, token, actor);
+	const { certificate } = running;
+	const agent = new Agent({
+		...(certificate === undefined ? {} : { connect: { ca: certificate, checkServerIdentity: () => undefined } }),
+	});
+	const { url, token } = await reach(running, agent);
+	return clientOf(agent, url, token, actor);
 }
 
 /** A gateway that is not on this machine, or not of this data folder. Rejects with `AdminCallError` when nothing answers. */
@@ -46,29 +53,33 @@ export async function remoteAdminClient(url: string, token: string, actor: strin
 	if (!/^https?:\/\/[^/]+/.test(base)) {
 		throw new AdminCallError(`--url ${JSON.stringify(url)} is not an address like http://127.0.0.1:8080`);
 	}
-	if (!(await answers(base))) throw new AdminCallError(`no admin plane answers at ${base}`);
-	return clientOf(base, token, actor);
+	const agent = new Agent();
+	if (!(await answers(agent, base))) throw new AdminCallError(`no admin plane answers at ${base}`);
+	return clientOf(agent, base, token, actor);
 }
 
-function clientOf(url: string, token: string, actor: string): AdminClient {
+function clientOf(agent: Agent, url: string, token: string, actor: string): AdminClient {
 	return {
 		call: async (method, path, body) => {
 			try {
-				return await send(`${url}/v1/admin${path}`, method, token, actor, body);
+				return await send(agent, `${url}/v1/admin${path}`, method, token, actor, body);
 			} catch (error) {
 				throw new AdminCallError(`the gateway at ${url} does not answer: ${causeOf(error)}`);
 			}
 		},
-		close: async () => {},
+		close: () => agent.destroy(),
 	};
 }
 
-async function reach(running: RunningAdmin): Promise<{ readonly url: string; readonly token: string }> {
+async function reach(
+	running: RunningAdmin,
+	agent: Dispatcher,
+): Promise<{ readonly url: string; readonly token: string }> {
 	const attempts = START_PATIENCE_MS / RETRY_MS;
 	for (let attempt = 0; attempt < attempts; attempt++) {
 		const url = running.url();
 		const token = running.token();
-		if (url !== undefined && token !== undefined && (await answers(url))) return { url, token };
+		if (url !== undefined && token !== undefined && (await answers(agent, url))) return { url, token };
 		await delay(RETRY_MS);
 	}
 	const where = running.url() === undefined ? "" : ` at ${running.url()}`;
@@ -77,9 +88,12 @@ async function reach(running: RunningAdmin): Promise<{ readonly url: string; rea
 	);
 }
 
-async function answers(url: string): Promise<boolean> {
+async function answers(agent: Dispatcher, url: string): Promise<boolean> {
 	try {
-		const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
+		const response = await fetch(`${url}/healthz`, {
+			dispatcher: agent,
+			signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+		});
 		await response.arrayBuffer();
 		return response.ok;
 	} catch {
@@ -87,8 +101,16 @@ async function answers(url: string): Promise<boolean> {
 	}
 }
 
-async function send(url: string, method: Method, token: string, actor: string, body: unknown): Promise<AdminAnswer> {
+async function send(
+	agent: Dispatcher,
+	url: string,
+	method: Method,
+	token: string,
+	actor: string,
+	body: unknown,
+): Promise<AdminAnswer> {
 	const response = await fetch(url, {
+		dispatcher: agent,
 		method,
 		headers: { authorization: `Bearer ${token}`, "x-tokligence-actor": actor },
 		...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -1,6 +1,6 @@
 /** `tokligence start`: runs the gateway until SIGTERM or SIGINT; SIGHUP, or a changed file when asked, reads the configuration again. */
 import { Command } from "commander";
-import { watchConfig } from "../app/config-watch.ts";
+import { watchFile } from "../app/file-watch.ts";
 import { type RunningGateway, startGateway } from "../app/gateway.ts";
 import { reloadReport } from "../app/reload-report.ts";
 import { systemTimers } from "../app/system.ts";
@@ -66,7 +66,7 @@ export function startCommand(): Command {
 				running = gateway;
 				const unwatch =
 					flags.watch === true && loaded.file !== undefined
-						? watchConfig(loaded.file, systemTimers, () => reload(gateway, io, "file"))
+						? watchFile(loaded.file, systemTimers, () => reload(gateway, io, "file"))
 						: () => {};
 				const stop = () => {
 					unwatch();

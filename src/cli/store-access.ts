@@ -6,6 +6,7 @@ import { userInfo } from "node:os";
 import type { Command } from "commander";
 import { readAdminToken, readAdminUrl } from "../app/admin-files.ts";
 import { lockHolder } from "../app/data-folder-lock.ts";
+import { readTls } from "../app/tls.ts";
 import { formatProblem } from "../config/problem.ts";
 import { StoreError } from "../ports/store-error.ts";
 import {
@@ -75,6 +76,7 @@ export async function withAdmin(
 							dataDir,
 							url: () => readAdminUrl(dataDir),
 							token: () => readAdminToken(dataDir, config.admin.tokenEnv, io.env),
+							certificate: readTls(config.admin, "admin")?.cert,
 						},
 						actor(),
 					);

@@ -30,8 +30,6 @@ const SPELLINGS_NOT_AVAILABLE: readonly string[] = [
 	"enable_subqueues",
 	"reserved_tps",
 	"lendable",
-	"tls_cert",
-	"tls_key",
 	"otlp_endpoint",
 ];
 

@@ -6,6 +6,7 @@ import { createBucketAllocator } from "../core/allocate/bucket-allocator.ts";
 import { type BucketSettings, baseCapacity, bucketUnit } from "../core/allocate/distribution.ts";
 import { createPriorityAllocator } from "../core/allocate/priority-allocator.ts";
 import type { AdaptiveSettings } from "../core/capacity/adaptive-capacity.ts";
+import type { QueueSettings } from "../core/model/policy.ts";
 import {
 	type CapacitySettings,
 	type CoreSettings,
@@ -61,7 +62,7 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 	const core = coreSettings({
 		allocator: requestScheduler.allocator,
 		scheduler: requestScheduler.scheduler,
-		queues: allocator.queues,
+		queues: requestScheduler.enabled ? allocator.queues : allocator.queues.map(withoutCeiling),
 		pools: pools.map((pool) => poolSettings(pool, config)),
 		cost: {
 			promptWeight: config.cost.promptWeight,
@@ -216,6 +217,10 @@ function adaptiveSettings(capacity: CapacityConfig, config: GatewayConfig): Adap
 			maxConcurrent: capacity.estimatedMaxConcurrent,
 		},
 	};
+}
+
+function withoutCeiling({ limitTps: _, limitRps: __, ...queue }: QueueSettings): QueueSettings {
+	return queue;
 }
 
 /** With queueing off nothing is bounded here; with buckets and no rate, the base is the pool's ceiling in its unit. */

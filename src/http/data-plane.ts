@@ -11,6 +11,7 @@ import {
 	type Server,
 	type ServerResponse,
 } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import type { Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { Refusal } from "../core/model/error-code.ts";
 import type { QueueSettings } from "../core/model/policy.ts";
@@ -96,18 +97,19 @@ export function newRequestId(): string {
 	return `req_${Date.now().toString(36)}${PROCESS}${counter.toString(36)}`;
 }
 
-export function dataPlaneServer(plane: DataPlane): Server {
-	const server = createServer(
-		{
-			headersTimeout: plane.settings.headerTimeoutMs,
-			// Slow bodies are seen by who reads them.
-			requestTimeout: 0,
-			connectionsCheckingInterval: Math.min(1000, plane.settings.headerTimeoutMs),
-			keepAliveTimeout: 60_000,
-			noDelay: true,
-		},
-		handlerOf(plane),
-	);
+/** @param tls certificate and key (PEM): it then speaks HTTPS */
+export function dataPlaneServer(plane: DataPlane, tls?: { readonly cert: Buffer; readonly key: Buffer }): Server {
+	const options = {
+		headersTimeout: plane.settings.headerTimeoutMs,
+		// Slow bodies are seen by who reads them.
+		requestTimeout: 0,
+		connectionsCheckingInterval: Math.min(1000, plane.settings.headerTimeoutMs),
+		keepAliveTimeout: 60_000,
+		noDelay: true,
+	};
+	const handler = handlerOf(plane);
+	const server: Server =
+		tls === undefined ? createServer(options, handler) : createHttpsServer({ ...options, ...tls }, handler);
 	server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
 		// While an answer is under way on this connection, text of ours would end up in the middle of it.
 		const answering = ((socket as { _httpMessage?: unknown })._httpMessage ?? null) !== null;

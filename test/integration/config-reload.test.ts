@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { watchConfig } from "../../src/app/config-watch.ts";
+import { watchFile } from "../../src/app/file-watch.ts";
 import { type RunningGateway, startGateway } from "../../src/app/gateway.ts";
 import { reloadReport } from "../../src/app/reload-report.ts";
 import { loadConfig } from "../../src/config/load.ts";
@@ -209,7 +209,7 @@ test("a changed file is noticed once, however it is replaced", async () => {
 			return () => void pending.delete(call);
 		},
 	};
-	const stop = watchConfig(file, timers, () => {
+	const stop = watchFile(file, timers, () => {
 		seen++;
 	});
 	onTestFinished(() => {

@@ -1,5 +1,5 @@
 /**
- * Tells when the text of a configuration file has changed. Its folder is watched, since editors and container platforms replace the file instead of
+ * Tells when the text of a file has changed (configuration, certificate). Its folder is watched, since editors and container platforms replace the file instead of
  * writing into it; the text is compared, so that nothing happens for other files of the folder.
  */
 import { readFileSync, watch } from "node:fs";
@@ -10,7 +10,7 @@ import type { Timers } from "../ports/clock.ts";
 const SETTLE_MS = 200;
 
 /** Answers how to stop. */
-export function watchConfig(file: string, timers: Timers, onChange: () => void): () => void {
+export function watchFile(file: string, timers: Timers, onChange: () => void): () => void {
 	let known = textOf(file);
 	let cancel = () => {};
 	const look = () => {
