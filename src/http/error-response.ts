@@ -1,5 +1,6 @@
 /** Turns refusals into answers: the one place that knows statuses, `Retry-After` and `x-should-retry`. */
 import type { ServerResponse } from "node:http";
+import { redactTokens } from "../core/identity/token-form.ts";
 import type { Refusal } from "../core/model/error-code.ts";
 import type { Millis } from "../core/model/units.ts";
 import type { Dialect } from "../protocol/dialect.ts";
@@ -49,7 +50,7 @@ export function errorAnswer(dialect: Dialect, refusal: Refusal, requestId: strin
 	const body = dialect.errorBody({
 		status,
 		code,
-		message,
+		message: redactTokens(message),
 		requestId,
 		...(param === undefined ? {} : { param }),
 		...(retryAfterMs === undefined ? {} : { retryAfterMs }),

@@ -7,7 +7,8 @@ const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 export interface GatewayProcessOptions {
 	readonly dataDir: string;
-	readonly upstream: string;
+	/** Absent when `set` names providers. */
+	readonly upstream?: string;
 	/** Further `--set section.key=value`. */
 	readonly set?: readonly string[];
 	/** Command and arguments in front of the gateway's own, such as `unshare …`. */
@@ -42,7 +43,8 @@ export class StartFailure extends Error {
 
 export async function spawnGateway(options: GatewayProcessOptions): Promise<GatewayProcess> {
 	const { dataDir, upstream, set = [], wrapper = [], env = {}, uid, killAfterMs } = options;
-	const own = ["start", "--upstream", upstream, "--data-dir", dataDir, "--port", "0", "--admin-port", "0", "--json"];
+	const own = ["start", "--data-dir", dataDir, "--port", "0", "--admin-port", "0", "--json"];
+	if (upstream !== undefined) own.push("--upstream", upstream);
 	const words = [...wrapper, process.execPath, MAIN, ...own, ...set.flatMap((value) => ["--set", value])];
 	const child = spawn(words[0]!, words.slice(1), {
 		// the folder of the tests has no configuration file of its own
@@ -66,7 +68,7 @@ export async function spawnGateway(options: GatewayProcessOptions): Promise<Gate
 		child.on("error", reject);
 		child.on("close", (code) => reject(new StartFailure(code, output)));
 	});
-	const gone = once(child, "exit");
+	const gone = once(child, "exit").catch(() => undefined);
 	const { data, admin } = await ready;
 	return {
 		pid: child.pid!,

@@ -26,6 +26,13 @@ export function tokenPrefix(token: string): string {
 	return `${token.slice(0, PREFIX_LENGTH)}****`;
 }
 
+const TOKENS_IN_TEXT = new RegExp(`\\btok_[\\w-]{${TOKEN_RANDOM_LENGTH},}`, "g");
+
+/** A text for logs and errors, in which somebody may have put a token where a name belongs. */
+export function redactTokens(text: string): string {
+	return text.includes("tok_") ? text.replaceAll(TOKENS_IN_TEXT, tokenPrefix) : text;
+}
+
 /** The same for a token known by its hash alone. */
 export function hashPrefix(sha256: string): string {
 	return `sha256:${sha256.slice(0, 8)}****`;

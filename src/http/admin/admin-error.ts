@@ -2,6 +2,7 @@
  * Refusals of the admin plane as values, and their one form on the wire: `{"error":{"code","message","param"}}`. Messages name the
  * field, its value and what is allowed; causes are logged, never sent.
  */
+import { redactTokens } from "../../core/identity/token-form.ts";
 import type { WriteRefusal } from "../../ports/write-result.ts";
 import { snakeName } from "./wire.ts";
 
@@ -46,7 +47,15 @@ export function statusOf(refusal: AdminRefusal): number {
 }
 
 export function errorBody({ code, message, param, problems }: AdminRefusal) {
-	return { error: { code, message, param: param ?? null, ...(problems === undefined ? {} : { problems }) } };
+	const redacted = problems?.map((problem) => ({ ...problem, message: redactTokens(problem.message) }));
+	return {
+		error: {
+			code,
+			message: redactTokens(message),
+			param: param ?? null,
+			...(redacted === undefined ? {} : { problems: redacted }),
+		},
+	};
 }
 
 /** `renamed`: fields whose name on the wire is another word. */
