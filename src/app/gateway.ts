@@ -127,7 +127,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	const recorder = new DecisionRecorder(decisions, systemClock);
 	const coreSettings = { ...lifecycleParts.core, ruleDepths: depthsOf(lifecycle) };
 	const engine = new Engine(coreSettings, realClock, (kind, queue, reason, waitMs, payer, pool, endpoint, listener) => {
-		metrics.decision(kind, queue, reason, waitMs);
+		metrics.decision(kind, queue, reason, waitMs, payer, pool);
 		recorder.decided(kind, queue, reason, waitMs, payer, pool, endpoint, listener);
 	});
 	const metrics = new Metrics(engine.core);

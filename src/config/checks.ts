@@ -20,6 +20,7 @@ export function checkConfig(config: GatewayConfig, assignments: Assignments): re
 	checkLevels(config, checks);
 	checkBuckets(config, checks);
 	checkCapacity(config, checks);
+	checkPreemption(config, checks);
 	checkProviders(config, checks);
 	checkModels(config, checks);
 	checkQuotas(config, checks);
@@ -242,6 +243,44 @@ function checkCapacity(config: GatewayConfig, checks: Checks): void {
 		check(`provider.${provider.name}`, provider.capacity);
 		for (const family of provider.families) check(`provider.${provider.name}.family.${family.name}`, family.capacity);
 	}
+}
+
+function checkPreemption({ preemption, allocator, requestScheduler }: GatewayConfig, checks: Checks): void {
+	const section = "preemption";
+	const byBucket = requestScheduler.allocator === "bucket";
+	const queues = byBucket ? allocator.bucket.bucketCount : allocator.priority.priorityLevels;
+	const word = byBucket ? "bucket" : "level";
+	const { preemptPriorities: victims, preemptorMaxPriority: best } = preemption;
+	const outside = victims.find((queue) => queue >= queues);
+	if (outside !== undefined && checks.isSet(`${section}.preempt_priorities`))
+		checks.add(
+			"error",
+			section,
+			"preempt_priorities",
+			`${word} ${outside} does not exist; allowed: 0 to ${queues - 1}`,
+		);
+	if (best >= queues && checks.isSet(`${section}.preemptor_max_priority`))
+		checks.add(
+			"error",
+			section,
+			"preemptor_max_priority",
+			`${word} ${best} does not exist; allowed: 0 to ${queues - 1}`,
+		);
+	if (!preemption.enabled) return;
+	if (!victims.some((queue) => queue < queues && queue > 0))
+		checks.add(
+			"warning",
+			section,
+			"preempt_priorities",
+			`names no ${word} that is worse than another: nothing is ever taken back`,
+		);
+	if (preemption.flowing)
+		checks.add(
+			"note",
+			section,
+			"flowing",
+			"streams that their clients already read may be ended with a `preempted` error",
+		);
 }
 
 /** A report that cannot be read stops the start, unless estimates may stand in for it. */

@@ -13,6 +13,7 @@ import {
 	coreSettings,
 	DEFAULT_CAPACITY,
 	type PoolSettings,
+	type PreemptionSettings,
 } from "../core/schedule/core-settings.ts";
 import { measuredCapacity } from "./benchmark-report.ts";
 import type { CapacityConfig, GatewayConfig, ProviderConfig } from "./gateway-config.ts";
@@ -79,11 +80,22 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 			maxTimeMs: scheduler.atleast.maxUpgradeTimeMs,
 			softPreemption: scheduler.atleast.softPreemption,
 		},
+		...(config.preemption.enabled ? { preemption: preemptionSettings(config) } : {}),
 		maxWaiting: requestScheduler.maxWaiting,
 		maxWaitingBytes: requestScheduler.maxWaitingBytes,
 		ruleDepths,
 	});
 	return { allocator, core, pools, levelNames: priority.queues.map((queue) => queue.name) };
+}
+
+function preemptionSettings({ preemption }: GatewayConfig): PreemptionSettings {
+	return {
+		victims: preemption.preemptPriorities,
+		preemptorMax: preemption.preemptorMaxPriority,
+		maxPerRequest: preemption.maxPreemptionsPerRequest,
+		flowing: preemption.flowing,
+		maxAgeMs: preemption.preemptMaxAgeMs,
+	};
 }
 
 function prioritySettings(config: GatewayConfig) {

@@ -360,8 +360,17 @@ export class Exchange implements RequestListener, UpstreamListener {
 	}
 
 	preempted(): void {
+		// Its client may be gone already, and its place given back when the engine has noticed.
+		if (this.#state === "over") return;
 		this.#call?.abort();
 		this.#call = undefined;
+		clearTimeout(this.#retryTimer);
+		if (this.#response.headersSent && (this.#scanner?.events ?? 0) > 0) {
+			const message = REASON_MESSAGE.preempted!;
+			const refusal: Refusal = { code: "preempted", message, retryAfterMs: 1000 };
+			this.#fail(refusal, "preempted", this.#withoutUsage(), true);
+			return;
+		}
 		const lag = this.#engineFacts().cancelLagMs;
 		const lagMs = this.#arrival!.facts.stream ? lag.stream : lag.nonStream;
 		this.#state = "waiting";
@@ -624,10 +633,11 @@ export class Exchange implements RequestListener, UpstreamListener {
 		refusal: Refusal,
 		outcome: string,
 		usage: Usage = this.#state === "running" ? this.#withoutUsage() : NOTHING,
+		lingers = false,
 	): void {
 		if (this.#state === "over") return;
 		const journaled = this.#journaled;
-		this.#settle(outcome, usage, refusal.code);
+		this.#settle(outcome, usage, refusal.code, lingers);
 		if (journaled) this.#afterJournal(() => this.#sendError(refusal));
 		else this.#sendError(refusal);
 	}

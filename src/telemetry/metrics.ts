@@ -39,6 +39,7 @@ export class Metrics {
 	readonly #ttft: readonly Histogram[];
 	readonly #duration = new Map<string, Histogram>();
 	readonly #dropped = new Map<string, number>();
+	readonly #preempted = new Map<string, number>();
 	readonly #refused = new Map<string, number>();
 	#promptTokens = 0;
 	#completionTokens = 0;
@@ -52,9 +53,11 @@ export class Metrics {
 		this.#ttft = core.settings.queues.map(() => new Histogram());
 	}
 
-	decision(kind: DecisionKind, queue: number, reason: Reason, waitMs: Millis): void {
+	/** `other`: the queue that pays, of a preemption the one it was made for. */
+	decision(kind: DecisionKind, queue: number, reason: Reason, waitMs: Millis, other: number, pool: number): void {
 		if (kind === "dispatch") this.#wait[queue]!.observe(waitMs / 1000);
 		else if (kind === "shed" || kind === "evict") add(this.#dropped, `${queue}\0${reason}`, 1);
+		else if (kind === "preempt") add(this.#preempted, `${pool}\0${queue}\0${other}`, 1);
 	}
 
 	ended(request: EndedRequest): void {
@@ -164,8 +167,16 @@ export class Metrics {
 			}
 		}
 		head("tokligence_scheduler_preemptions_total", "counter", "Requests taken back while running.");
+		for (const [key, count] of this.#preempted) {
+			const [pool, victim, preemptor] = key.split("\0");
+			const labels = `pool="${escapeLabel(this.#core.pools[Number(pool)]!.name)}",victim_priority="${victim}",new_priority="${preemptor}"`;
+			lines.push(`tokligence_scheduler_preemptions_total{${labels}} ${count}`);
+		}
+		head("tokligence_scheduler_throughput_tokens", "counter", "Tokens of runs that were taken back and begun anew.");
 		for (const pool of this.#core.pools)
-			lines.push(`tokligence_scheduler_preemptions_total{pool="${escapeLabel(pool.name)}"} ${pool.preemptions}`);
+			lines.push(
+				`tokligence_scheduler_throughput_tokens{pool="${escapeLabel(pool.name)}",kind="wasted"} ${pool.wastedTokens}`,
+			);
 		head("tgw_bucket_upgrades_total", "counter", "Dispatches on the capacity of a better bucket.");
 		for (const pool of this.#core.pools) {
 			for (const [from, to, count] of pool.upgrades.totals())

@@ -106,6 +106,8 @@ export class Pool implements QueueView {
 	/** Why the last dispatch loop stopped. */
 	blockedBy: Reason = "none";
 	preemptions = 0;
+	/** Tokens read and produced by runs that were taken back. */
+	wastedTokens: Tokens = 0;
 	observer: PoolObserver | undefined;
 
 	readonly #shared: Shared;
@@ -384,6 +386,7 @@ export class Pool implements QueueView {
 		const chargedTokens = requests.charge(row);
 		const chargedCost = this.#chargedCost(row, chargedTokens);
 		this.observer?.ended(row, 0, now);
+		if (requests.state(row) === ABORTING) this.wastedTokens += requests.prompt(row) + requests.produced(row);
 		this.#giveBack(row, now);
 		this.#chargeMore(row, -chargedCost, -chargedTokens, now);
 		this.queues[requests.payer(row)]!.requestRate?.debit(-1, now);
