@@ -7,7 +7,6 @@ import { mkdirSync } from "node:fs";
 import type { Server } from "node:http";
 import type { Server as HttpsServer } from "node:https";
 import { join } from "node:path";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { pino } from "pino";
 import { compile } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
@@ -34,6 +33,7 @@ import { LedgerWriter } from "../stores/journal/ledger-writer.ts";
 import { refreshSnapshot, TokenSnapshotFile } from "../stores/snapshot/token-snapshot-file.ts";
 import { tokenHash } from "../stores/token-secret.ts";
 import { Metrics } from "../telemetry/metrics.ts";
+import { asOpenMetrics, OPENMETRICS_TYPE, PROMETHEUS_TYPE, wantsOpenMetrics } from "../telemetry/metrics-text.ts";
 import { obtainAdminToken, removeAdminUrl, writeAdminUrl } from "./admin-files.ts";
 import { systemCalendar } from "./calendar.ts";
 import { CapacityKeeper } from "./capacity-keeper.ts";
@@ -46,6 +46,7 @@ import { type ConfigSource, LiveConfig } from "./live-config.ts";
 import { mayReadMetrics } from "./metrics-access.ts";
 import { noticesOf } from "./notices.ts";
 import { pricesOf } from "./prices.ts";
+import { processMetrics } from "./process-metrics.ts";
 import { quotaAlerts } from "./quota-alerts.ts";
 import { openQuotas } from "./quotas.ts";
 import { realClock } from "./real-clock.ts";
@@ -130,7 +131,16 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		metrics.decision(kind, queue, reason, waitMs, payer, pool);
 		recorder.decided(kind, queue, reason, waitMs, payer, pool, endpoint, listener);
 	});
-	const metrics = new Metrics(engine.core);
+	let buckets = lifecycleParts.buckets;
+	const metrics = new Metrics(engine.core, {
+		now: systemClock.now,
+		exposure: {
+			maxExposed: config.observability.maxExposedBuckets,
+			inactiveMs: config.observability.aggregateInactiveThresholdMs,
+			ranges: config.observability.bucketRangeAggregation,
+		},
+		buckets: () => buckets,
+	});
 	const providers = new ProviderSet(
 		lifecycleParts.pools.map(({ provider }) => ({
 			endpoints: provider.endpoints,
@@ -244,19 +254,19 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		);
 	}, POLICY_POLL_MS);
 	rulesTimer.unref();
+	let snapshotErrors = 0;
 	const takeSnapshot = async () => {
 		if (snapshot === undefined) return;
-		await refreshSnapshot(reader, snapshot).catch((error: unknown) =>
-			log.error({ error: String(error) }, "token snapshot failed"),
-		);
+		await refreshSnapshot(reader, snapshot).catch((error: unknown) => {
+			snapshotErrors++;
+			log.error({ error: String(error) }, "token snapshot failed");
+		});
 	};
 	// at once, so that a store that fails within the hour leaves nobody unknown
 	void takeSnapshot();
 	const snapshotTimer = setInterval(() => void takeSnapshot(), tokenConfig.snapshotRefreshIntervalMs);
 	snapshotTimer.unref();
 
-	const eventLoop = monitorEventLoopDelay({ resolution: 20 });
-	eventLoop.enable();
 	let pools = lifecycleParts.pools;
 	const keeper = new CapacityKeeper(pools, {
 		engine,
@@ -270,19 +280,26 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		},
 	});
 	metrics.also(() => keeper.metrics());
-	metrics.also(() => {
-		const status = journal.status();
-		const lines = [
-			"# TYPE tokligence_journal_bytes gauge",
-			`tokligence_journal_bytes ${status.bytes}`,
-			"# TYPE tokligence_journal_unsent_records gauge",
-			`tokligence_journal_unsent_records ${status.unsentRecords}`,
-			"# TYPE tokligence_event_loop_delay_seconds gauge",
-			`tokligence_event_loop_delay_seconds{quantile="0.99"} ${eventLoop.percentile(99) / 1e9}`,
-		];
-		eventLoop.reset();
-		return lines;
+	const ofProcess = processMetrics({
+		tokens: lookup.counters,
+		snapshot:
+			snapshot === undefined
+				? undefined
+				: { size: () => snapshot.size(), takenAt: () => snapshot.takenAt(), refreshErrors: () => snapshotErrors },
+		epochNow: systemClock.epochNow,
+		journal: () => journal.status(),
+		upstreams: () =>
+			engine.core.pools.map(({ name, index, endpoints }) => ({
+				provider: name,
+				endpoints: endpoints.map((_, endpoint) => providers.healthOf(index, endpoint)),
+			})),
+		upstreamErrors: function* () {
+			for (const [pool, counts] of providers.errors.entries()) {
+				for (const [kind, count] of Object.entries(counts)) yield [engine.core.pools[pool]!.name, kind, count] as const;
+			}
+		},
 	});
+	metrics.also(ofProcess.lines);
 
 	const liveConfig =
 		source === undefined
@@ -302,7 +319,10 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 						plane.priceOf = pricesOf(next);
 						lifecycle.reconfigure({ aliases: next.models }, systemClock.now());
 					},
-					applyQueues: ({ allocator }) => lifecycle.reconfigure({ allocator }, systemClock.now()),
+					applyQueues: (compiled) => {
+						buckets = compiled.buckets;
+						lifecycle.reconfigure({ allocator: compiled.allocator }, systemClock.now());
+					},
 					applyPools: (next, compiled) => {
 						pools = compiled.pools;
 						keeper.use(pools);
@@ -356,7 +376,9 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		if (!mayReadMetrics(holding.admin.metricsPublic, metricsAccess, request.raw)) {
 			return reply.code(401).send({ error: { code: "missing_token", message: "/metrics needs the admin token here" } });
 		}
-		return reply.type("text/plain; version=0.0.4; charset=utf-8").send(metrics.render());
+		const open = wantsOpenMetrics(request.headers.accept);
+		const text = metrics.render();
+		return reply.type(open ? OPENMETRICS_TYPE : PROMETHEUS_TYPE).send(open ? asOpenMetrics(text) : text);
 	});
 	await admin.ready();
 	const adminHttp = admin.server as Server;
@@ -400,7 +422,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		await headerAudit.flush();
 		await stores.close();
 		unlock();
-		eventLoop.disable();
+		ofProcess.close();
 	};
 	return {
 		dataUrl: urlOf(dataServer, config.gateway.listen.host),

@@ -2,6 +2,7 @@
  * The scheduler of this process as the admin plane sees and steers it: reads the core's own counters, and makes changes as events of the core, so
  * that they are in force for what waits already.
  */
+import { poolLoad } from "../core/schedule/pool-load.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { DecisionEvent, RecentDecisions } from "../engine/recent-decisions.ts";
 import type {
@@ -44,30 +45,24 @@ export class RunningScheduler implements SchedulerAdmin {
 		if (pool === undefined) return undefined;
 		const now = this.#parts.clock.now();
 		const { allocator, scheduler } = this.#core.settings;
-		const up = pool.endpoints.filter((endpoint) => endpoint.up);
-		const currentTps = pool.throughput.perSecond(now);
+		const load = poolLoad(pool, now);
 		const { maxTokensPerSec } = pool.capacity;
-		const used = [
-			share(sum(up, "sequences"), sum(up, "sequencesMax")),
-			share(sum(up, "tokens"), sum(up, "tokensMax")),
-			share(currentTps, maxTokensPerSec),
-		];
 		return {
 			pool: name,
 			allocator,
 			scheduler,
 			queues: pool.queues.map((_, queue) => this.#queue(pool.index, queue)),
 			capacity: {
-				currentTps,
+				currentTps: load.tokensPerSec,
 				...(Number.isFinite(maxTokensPerSec) ? { maxTps: maxTokensPerSec } : {}),
-				utilizationPct: 100 * Math.max(...used),
-				activeRequests: sum(pool.endpoints, "sequences"),
+				utilizationPct: 100 * load.saturation,
+				activeRequests: pool.endpoints.reduce((total, endpoint) => total + endpoint.sequences, 0),
 				mode: this.#parts.modeOf(pool.index),
 				endpoints: pool.endpoints.length,
-				endpointsUp: up.length,
-				maxConcurrent: sum(up, "sequencesMax"),
-				inFlightTokens: sum(up, "tokens"),
-				maxInflightTokens: sum(up, "tokensMax"),
+				endpointsUp: load.endpointsUp,
+				maxConcurrent: load.sequencesMax,
+				inFlightTokens: load.tokens,
+				maxInflightTokens: load.tokensMax,
 			},
 			preemptionsTotal: pool.preemptions,
 		};
@@ -209,14 +204,4 @@ export class RunningScheduler implements SchedulerAdmin {
 	#indexOf(pool: string): number {
 		return this.#core.pools.findIndex((one) => one.name === pool);
 	}
-}
-
-type Field = "sequences" | "sequencesMax" | "tokens" | "tokensMax";
-
-function sum(endpoints: readonly Readonly<Record<Field, number>>[], field: Field): number {
-	return endpoints.reduce((total, endpoint) => total + endpoint[field], 0);
-}
-
-function share(used: number, limit: number): number {
-	return limit > 0 && Number.isFinite(limit) ? used / limit : 0;
 }

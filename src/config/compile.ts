@@ -3,7 +3,13 @@
  */
 import type { Allocator } from "../core/allocate/allocator.ts";
 import { createBucketAllocator } from "../core/allocate/bucket-allocator.ts";
-import { type BucketSettings, baseCapacity, bucketUnit } from "../core/allocate/distribution.ts";
+import {
+	type BucketFigures,
+	type BucketSettings,
+	baseCapacity,
+	bucketFigures,
+	bucketUnit,
+} from "../core/allocate/distribution.ts";
 import { createPriorityAllocator } from "../core/allocate/priority-allocator.ts";
 import type { AdaptiveSettings } from "../core/capacity/adaptive-capacity.ts";
 import type { QueueSettings } from "../core/model/policy.ts";
@@ -51,6 +57,8 @@ export interface CompiledConfig {
 	readonly core: CoreSettings;
 	/** In the order of `core.pools`: `failover_order` first, then the order of the sections. */
 	readonly pools: readonly CompiledPool[];
+	/** What each bucket is worth, under the bucket allocator. */
+	readonly buckets?: { readonly unit: "rps" | "tps"; readonly figures: readonly BucketFigures[] };
 	/** Priority levels that hints speak of. */
 	readonly levelNames: readonly string[];
 }
@@ -85,7 +93,16 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 		maxWaitingBytes: requestScheduler.maxWaitingBytes,
 		ruleDepths,
 	});
-	return { allocator, core, pools, levelNames: priority.queues.map((queue) => queue.name) };
+	const levelNames = priority.queues.map((queue) => queue.name);
+	return { allocator, core, pools, levelNames, ...bucketWorth(config) };
+}
+
+function bucketWorth(config: GatewayConfig): Pick<CompiledConfig, "buckets"> {
+	if (config.requestScheduler.allocator !== "bucket") return {};
+	const settings = bucketSettings(config);
+	return {
+		buckets: { unit: bucketUnit(settings), figures: bucketFigures(settings, config.requestScheduler.scheduler) },
+	};
 }
 
 function preemptionSettings({ preemption }: GatewayConfig): PreemptionSettings {

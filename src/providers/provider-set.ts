@@ -57,10 +57,13 @@ export class ProviderSet implements Upstreams {
 	readonly #endpoints: readonly (readonly EndpointState[])[];
 	readonly #healthPaths: readonly (string | undefined)[];
 	readonly #onHealth: HealthListener;
+	/** By pool: forwarded requests that went wrong since the start. */
+	readonly errors: readonly Record<Exclude<ForwardOutcome, "ok">, number>[];
 	#closed = false;
 
 	constructor(pools: readonly PoolProvider[], onHealth: HealthListener) {
 		this.#onHealth = onHealth;
+		this.errors = pools.map(() => ({ failed: 0, unreachable: 0 }));
 		this.#healthPaths = pools.map((pool) => pool.healthPath);
 		this.#endpoints = pools.map((provider, pool) =>
 			provider.endpoints.map((url, index) => ({
@@ -104,6 +107,7 @@ export class ProviderSet implements Upstreams {
 
 	report(pool: number, endpoint: number, outcome: ForwardOutcome): void {
 		const state = this.#endpoints[pool]![endpoint]!;
+		if (outcome !== "ok") this.errors[pool]![outcome]++;
 		if (outcome === "ok") {
 			state.failures = 0;
 			state.heard = true;

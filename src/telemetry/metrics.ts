@@ -1,222 +1,312 @@
 /**
- * `/metrics`: plain counters on the way of a request, rendered as Prometheus text when somebody asks (names: design 06 §7). Cardinality is
- * bounded by construction: labels are pools, queues, reasons, outcomes.
+ * `/metrics`: plain counters on the way of a request, rendered when somebody asks (names: design 06 §7). Cardinality is bounded by
+ * construction: labels are pools, queues, reasons, outcomes, and the words of closed lists.
+ *
+ * Rates named without `_total` are gauges of the last seconds (exponentially weighted, 10 s).
  */
-
+import type { BucketFigures } from "../core/allocate/distribution.ts";
 import type { Millis } from "../core/model/units.ts";
-import type { Usage } from "../core/model/usage.ts";
-import type { DecisionKind, Reason } from "../core/schedule/decision.ts";
+import type { Reason } from "../core/schedule/decision.ts";
+import type { Pool } from "../core/schedule/pool.ts";
+import { poolLoad } from "../core/schedule/pool-load.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
+import { Histogram, TOKEN_BOUNDS_S } from "./histogram.ts";
+import { type FamilyType, MetricsText } from "./metrics-text.ts";
+import { add, type EndedRequest, type PoolCounters, RequestCounters } from "./request-counters.ts";
+import { type Exposure, type ShownQueue, shownQueues } from "./shown-queues.ts";
 
-const WAIT_BOUNDS_S = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300] as const;
-
-class Histogram {
-	readonly counts = new Float64Array(WAIT_BOUNDS_S.length + 1);
-	sum = 0;
-
-	observe(seconds: number): void {
-		this.sum += seconds;
-		let at = 0;
-		while (at < WAIT_BOUNDS_S.length && seconds > WAIT_BOUNDS_S[at]!) at++;
-		this.counts[at] = this.counts[at]! + 1;
-	}
-}
-
-/** What one ended request adds. */
-export interface EndedRequest {
-	readonly queue: number;
-	readonly outcome: string;
-	readonly code: string | undefined;
-	readonly durationMs: Millis;
-	readonly ttftMs: Millis | undefined;
-	readonly usage: Usage | undefined;
+export interface MetricsSettings {
+	readonly now: () => Millis;
+	readonly exposure: Exposure;
+	/** What each bucket is worth, under the bucket allocator. */
+	readonly buckets: () => { readonly unit: "rps" | "tps"; readonly figures: readonly BucketFigures[] } | undefined;
 }
 
 export class Metrics {
 	readonly #core: SchedulingCore;
+	readonly #settings: MetricsSettings;
 	readonly #label: string;
-	readonly #wait: readonly Histogram[];
-	readonly #ttft: readonly Histogram[];
-	readonly #duration = new Map<string, Histogram>();
-	readonly #dropped = new Map<string, number>();
-	readonly #preempted = new Map<string, number>();
-	readonly #refused = new Map<string, number>();
-	#promptTokens = 0;
-	#completionTokens = 0;
+	readonly #counters: RequestCounters;
+	readonly #pools: readonly PoolCounters[];
 	/** Lines that other parts add at scrape. */
 	readonly #extra: (() => Iterable<string>)[] = [];
 
-	constructor(core: SchedulingCore) {
+	constructor(core: SchedulingCore, settings: MetricsSettings) {
 		this.#core = core;
+		this.#settings = settings;
 		this.#label = core.settings.allocator === "bucket" ? "bucket_id" : "priority";
-		this.#wait = core.settings.queues.map(() => new Histogram());
-		this.#ttft = core.settings.queues.map(() => new Histogram());
+		this.#counters = new RequestCounters(core, settings.now);
+		this.#pools = this.#counters.pools;
 	}
 
-	/** `other`: the queue that pays, of a preemption the one it was made for. */
-	decision(kind: DecisionKind, queue: number, reason: Reason, waitMs: Millis, other: number, pool: number): void {
-		if (kind === "dispatch") this.#wait[queue]!.observe(waitMs / 1000);
-		else if (kind === "shed" || kind === "evict") add(this.#dropped, `${queue}\0${reason}`, 1);
-		else if (kind === "preempt") add(this.#preempted, `${pool}\0${queue}\0${other}`, 1);
+	decision(...decision: Parameters<RequestCounters["decision"]>): void {
+		this.#counters.decision(...decision);
 	}
 
 	ended(request: EndedRequest): void {
-		let histogram = this.#duration.get(request.outcome);
-		if (histogram === undefined) {
-			histogram = new Histogram();
-			this.#duration.set(request.outcome, histogram);
-		}
-		histogram.observe(request.durationMs / 1000);
-		if (request.code !== undefined && request.outcome === "refused") add(this.#refused, request.code, 1);
-		if (request.ttftMs !== undefined && request.queue >= 0) this.#ttft[request.queue]!.observe(request.ttftMs / 1000);
-		if (request.usage === undefined) return;
-		this.#promptTokens += request.usage.promptTokens;
-		this.#completionTokens += request.usage.completionTokens;
+		this.#counters.ended(request);
 	}
 
-	/** Registers lines to be added at each scrape. */
+	/** Registers lines to be added at each scrape; whole families. */
 	also(lines: () => Iterable<string>): void {
 		this.#extra.push(lines);
 	}
 
 	render(): string {
-		const lines: string[] = [];
-		const head = (name: string, type: string, help: string) =>
-			lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
-		const perQueue = (name: string, type: string, help: string, value: (pool: number, queue: number) => number) => {
-			head(name, type, help);
-			for (const pool of this.#core.pools) {
-				for (let queue = 0; queue < pool.count; queue++) {
-					lines.push(`${name}{pool="${escapeLabel(pool.name)}",${this.#label}="${queue}"} ${value(pool.index, queue)}`);
+		const text = new MetricsText();
+		this.#queueFamilies(text);
+		this.#latencyFamilies(text);
+		this.#poolFamilies(text);
+		if (this.#core.settings.allocator === "bucket") this.#bucketFamilies(text);
+		this.#fairness(text);
+		text.family("tokligence_scheduler_refused_total", "counter", "Requests refused before scheduling, by error code.");
+		for (const [code, count] of this.#counters.refused)
+			text.sample("tokligence_scheduler_refused_total", { code }, count);
+		text.family("tgw_header_routing_total", "counter", "Requests routed by trusted headers.");
+		for (const [key, count] of this.#counters.headerRouted) {
+			const [source, environment] = key.split(" ") as [string, string];
+			text.sample("tgw_header_routing_total", { source, environment }, count);
+		}
+		for (const extra of this.#extra) text.lines(extra());
+		return text.toString();
+	}
+
+	#queueFamilies(text: MetricsText): void {
+		const family = (name: string, type: FamilyType, help: string, value: (pool: Pool, queue: number) => number) =>
+			this.#perQueue(text, `tokligence_scheduler_${name}`, type, help, value);
+		family("queue_depth", "gauge", "Requests waiting.", (pool, queue) => pool.waiting(queue));
+		family("enqueued_total", "counter", "Requests that entered a queue.", (pool, q) => pool.queues[q]!.enqueued);
+		family("dequeued_total", "counter", "Requests dispatched from a queue.", (pool, q) => pool.queues[q]!.dispatched);
+		family("timeout_total", "counter", "Requests evicted at their deadline.", (pool, q) => pool.queues[q]!.timedOut);
+		family("waiting_tokens", "gauge", "Estimated tokens of what waits.", (pool, q) => pool.queues[q]!.waitingTokens);
+		const name = "tokligence_scheduler_dropped_total";
+		text.family(name, "counter", "Requests that ended without having run, by reason.");
+		this.#forShown((pool, shown, labels) => {
+			const counts = new Map<Reason, number>();
+			for (let queue = shown.first; queue <= shown.last; queue++) {
+				for (const [reason, count] of this.#pools[pool.index]!.queues[queue]!.dropped) add(counts, reason, count);
+			}
+			for (const [reason, count] of counts) text.sample(name, { ...labels, reason }, count);
+		});
+	}
+
+	#latencyFamilies(text: MetricsText): void {
+		const families = [
+			["tokligence_scheduler_wait_time_seconds", "Time from arrival to dispatch.", "wait"],
+			["tokligence_time_to_first_token_seconds", "Time from arrival to first token.", "ttft"],
+			["tokligence_time_per_output_token_seconds", "Time per token after the first one.", "perToken"],
+		] as const;
+		for (const [name, help, field] of families) {
+			text.family(name, "histogram", help);
+			this.#forShown((pool, shown, labels) => {
+				const sum = new Histogram(field === "perToken" ? TOKEN_BOUNDS_S : undefined);
+				for (let queue = shown.first; queue <= shown.last; queue++) {
+					sum.add(this.#pools[pool.index]!.queues[queue]![field]);
 				}
+				sum.write(text, name, labels);
+			});
+		}
+		const name = "tokligence_request_duration_seconds";
+		text.family(name, "histogram", "Time from arrival to end; without a pool when it was refused before.");
+		for (const pool of this.#core.pools) {
+			for (const [outcome, histogram] of this.#pools[pool.index]!.duration) {
+				histogram.write(text, name, { pool: pool.name, outcome });
+			}
+		}
+		for (const [outcome, histogram] of this.#counters.unplaced) histogram.write(text, name, { pool: "", outcome });
+	}
+
+	#poolFamilies(text: MetricsText): void {
+		const now = this.#settings.now();
+		const family = (
+			name: string,
+			type: FamilyType,
+			help: string,
+			values: (pool: Pool) => readonly (readonly [Readonly<Record<string, string>>, number])[],
+		) => {
+			text.family(name, type, help);
+			for (const pool of this.#core.pools) {
+				for (const [labels, value] of values(pool)) text.sample(name, { pool: pool.name, ...labels }, value);
 			}
 		};
-		const state = (pool: number, queue: number) => this.#core.pools[pool]!.queues[queue]!;
-		perQueue("tokligence_scheduler_queue_depth", "gauge", "Requests waiting.", (pool, queue) =>
-			this.#core.pools[pool]!.waiting(queue),
-		);
-		perQueue(
-			"tokligence_scheduler_enqueued_total",
-			"counter",
-			"Requests that entered a queue.",
-			(p, q) => state(p, q).enqueued,
-		);
-		perQueue(
-			"tokligence_scheduler_dequeued_total",
-			"counter",
-			"Requests dispatched from a queue.",
-			(p, q) => state(p, q).dispatched,
-		);
-		perQueue(
-			"tokligence_scheduler_timeout_total",
-			"counter",
-			"Requests evicted at their deadline.",
-			(p, q) => state(p, q).timedOut,
-		);
-		perQueue(
-			"tokligence_scheduler_waiting_tokens",
+		const own = (pool: Pool) => this.#pools[pool.index]!;
+		family(
+			"tokligence_scheduler_capacity_tps",
 			"gauge",
-			"Estimated tokens of what waits.",
-			(p, q) => state(p, q).waitingTokens,
+			"Tokens per second: served lately, and the ceiling.",
+			(pool) => [
+				[{ type: "current" }, pool.throughput.perSecond(now)],
+				[{ type: "max" }, pool.capacity.maxTokensPerSec],
+			],
 		);
-		head("tokligence_scheduler_dropped_total", "counter", "Requests that ended without having run, by reason.");
-		for (const [key, count] of this.#dropped) {
-			const [queue, reason] = key.split("\0");
-			lines.push(`tokligence_scheduler_dropped_total{${this.#label}="${queue}",reason="${reason}"} ${count}`);
-		}
-		head("tokligence_scheduler_refused_total", "counter", "Requests refused before scheduling, by error code.");
-		for (const [code, count] of this.#refused)
-			lines.push(`tokligence_scheduler_refused_total{code="${code}"} ${count}`);
-		this.#histograms(
-			lines,
-			"tokligence_scheduler_wait_time_seconds",
-			"Time from arrival to dispatch.",
-			this.#wait,
-			(i) => `${this.#label}="${i}"`,
+		family(
+			"tokligence_scheduler_capacity_qps",
+			"gauge",
+			"Requests per second: dispatched lately, and the ceiling.",
+			(pool) => [
+				[{ type: "current" }, own(pool).requests.perSecond(now)],
+				[{ type: "max" }, pool.capacity.maxRps],
+			],
 		);
-		this.#histograms(
-			lines,
-			"tokligence_time_to_first_token_seconds",
-			"Time from arrival to first token.",
-			this.#ttft,
-			(i) => `${this.#label}="${i}"`,
+		family(
+			"tokligence_scheduler_utilization_pct",
+			"gauge",
+			"How full the pool is, over what limits it most.",
+			(pool) => [[{}, 100 * poolLoad(pool, now).saturation]],
 		);
-		const outcomes = [...this.#duration.keys()];
-		this.#histograms(
-			lines,
-			"tokligence_request_duration_seconds",
-			"Time from arrival to end.",
-			[...this.#duration.values()],
-			(i) => `outcome="${outcomes[i]}"`,
+		// Counts up, although its name does not say so.
+		family(
+			"tokligence_scheduler_throughput_tokens",
+			"gauge",
+			"Tokens since the start; wasted: of runs begun anew.",
+			(pool) => [
+				[{ kind: "prompt" }, own(pool).promptTokens],
+				[{ kind: "completion" }, own(pool).completionTokens],
+				[{ kind: "wasted" }, pool.wastedTokens],
+			],
 		);
-		head("tokligence_capacity_limit", "gauge", "Space of a pool.");
-		head("tokligence_capacity_in_use", "gauge", "Space in use.");
-		for (const pool of this.#core.pools) {
-			const up = pool.endpoints.filter((endpoint) => endpoint.up);
-			const sum = (of: (endpoint: (typeof up)[number]) => number) =>
-				up.reduce((total, endpoint) => total + of(endpoint), 0);
-			for (const [dimension, limit, used] of [
-				["concurrent", sum((e) => e.sequencesMax), sum((e) => e.sequences)],
-				["inflight_tokens", sum((e) => e.tokensMax), sum((e) => e.tokens)],
-			] as const) {
-				const labels = `{pool="${escapeLabel(pool.name)}",dimension="${dimension}"}`;
-				lines.push(
-					`tokligence_capacity_limit${labels} ${Number.isFinite(limit) ? limit : "+Inf"}`,
-					`tokligence_capacity_in_use${labels} ${used}`,
-				);
-			}
-		}
-		head("tokligence_scheduler_preemptions_total", "counter", "Requests taken back while running.");
-		for (const [key, count] of this.#preempted) {
-			const [pool, victim, preemptor] = key.split("\0");
-			const labels = `pool="${escapeLabel(this.#core.pools[Number(pool)]!.name)}",victim_priority="${victim}",new_priority="${preemptor}"`;
-			lines.push(`tokligence_scheduler_preemptions_total{${labels}} ${count}`);
-		}
-		head("tokligence_scheduler_throughput_tokens", "counter", "Tokens of runs that were taken back and begun anew.");
-		for (const pool of this.#core.pools)
-			lines.push(
-				`tokligence_scheduler_throughput_tokens{pool="${escapeLabel(pool.name)}",kind="wasted"} ${pool.wastedTokens}`,
+		family("tokligence_scheduler_preemptions_total", "counter", "Requests taken back while running.", (pool) =>
+			[...own(pool).preemptions].map(([key, count]) => {
+				const [victim, other] = key.split(" ") as [string, string];
+				return [{ victim_priority: victim, new_priority: other }, count];
+			}),
+		);
+		family("tokligence_capacity_limit", "gauge", "Space of the endpoints that are up.", (pool) => {
+			const { sequencesMax, tokensMax } = poolLoad(pool, now);
+			return [
+				[{ dimension: "concurrent" }, sequencesMax],
+				[{ dimension: "inflight_tokens" }, tokensMax],
+			];
+		});
+		family("tokligence_capacity_in_use", "gauge", "Space in use.", (pool) => {
+			const { sequences, tokens } = poolLoad(pool, now);
+			return [
+				[{ dimension: "concurrent" }, sequences],
+				[{ dimension: "inflight_tokens" }, tokens],
+			];
+		});
+		family(
+			"tokligence_capacity_hold_seconds_total",
+			"counter",
+			"Time in which the request whose turn it was did not fit.",
+			(pool) => [[{}, pool.heldMs(now) / 1000]],
+		);
+		family("tgw_billing_tokens_total", "counter", "Tokens metered.", (pool) => [
+			[{ kind: "prompt" }, own(pool).promptTokens],
+			[{ kind: "completion" }, own(pool).completionTokens],
+		]);
+		family("tgw_capacity_internal_tps", "gauge", "Tokens per second of tier internal lately.", (pool) => [
+			[{}, own(pool).internal.perSecond(now)],
+		]);
+		family("tgw_capacity_external_tps", "gauge", "Tokens per second of all other tiers lately.", (pool) => [
+			[{}, own(pool).external.perSecond(now)],
+		]);
+		family("tgw_capacity_max_tps", "gauge", "Ceiling of the pool in tokens per second.", (pool) => [
+			[{}, pool.capacity.maxTokensPerSec],
+		]);
+	}
+
+	#bucketFamilies(text: MetricsText): void {
+		const buckets = this.#settings.buckets();
+		if (buckets !== undefined) {
+			const { unit, figures } = buckets;
+			const per = unit === "rps" ? "requests per second" : "tokens per second";
+			const family = (name: string, help: string, value: (pool: Pool, queue: number) => number) =>
+				this.#perQueue(text, name, "gauge", help, value);
+			family("tgw_bucket_capacity", `Number of the bucket in ${per}.`, (_, queue) => figures[queue]?.capacity ?? 0);
+			family(
+				"tgw_bucket_guarantee",
+				`What the bucket gets whatever others do, in ${per}.`,
+				(_, queue) => figures[queue]?.guarantee ?? 0,
 			);
-		head("tgw_bucket_upgrades_total", "counter", "Dispatches on the capacity of a better bucket.");
-		for (const pool of this.#core.pools) {
-			for (const [from, to, count] of pool.upgrades.totals())
-				lines.push(
-					`tgw_bucket_upgrades_total{pool="${escapeLabel(pool.name)}",from_bucket="${from}",to_bucket="${to}"} ${count}`,
-				);
+			const name = "tgw_bucket_utilization";
+			text.family(name, "gauge", "Recent rate over the bucket's number; above 1 on capacity of others.");
+			const now = this.#settings.now();
+			this.#forShown((pool, shown, labels) => {
+				let used = 0;
+				let whole = 0;
+				for (let queue = shown.first; queue <= shown.last; queue++) {
+					const own = this.#pools[pool.index]!.queues[queue]!;
+					used += (unit === "rps" ? own.requests : own.tokens).perSecond(now);
+					whole += figures[queue]?.capacity ?? 0;
+				}
+				text.sample(name, labels, whole > 0 ? used / whole : 0);
+			});
 		}
-		head("tgw_billing_tokens_total", "counter", "Tokens metered.");
-		lines.push(
-			`tgw_billing_tokens_total{kind="prompt"} ${this.#promptTokens}`,
-			`tgw_billing_tokens_total{kind="completion"} ${this.#completionTokens}`,
+		this.#perQueue(
+			text,
+			"tgw_bucket_rejections_total",
+			"counter",
+			"Requests of the bucket that ended without having run.",
+			(pool, queue) => {
+				const { dropped, timedOut } = pool.queues[queue]!;
+				return dropped + timedOut;
+			},
 		);
-		for (const extra of this.#extra) lines.push(...extra());
-		return `${lines.join("\n")}\n`;
-	}
-
-	#histograms(
-		lines: string[],
-		name: string,
-		help: string,
-		histograms: readonly Histogram[],
-		labels: (index: number) => string,
-	): void {
-		lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} histogram`);
-		for (const [index, histogram] of histograms.entries()) {
-			const own = labels(index);
-			let total = 0;
-			for (let at = 0; at <= WAIT_BOUNDS_S.length; at++) {
-				total += histogram.counts[at]!;
-				lines.push(`${name}_bucket{${own},le="${at < WAIT_BOUNDS_S.length ? WAIT_BOUNDS_S[at] : "+Inf"}"} ${total}`);
+		text.family("tgw_bucket_upgrades_total", "counter", "Dispatches on the capacity of a better bucket.");
+		for (const pool of this.#core.pools) {
+			for (const [from, to, count] of pool.upgrades.totals()) {
+				text.sample("tgw_bucket_upgrades_total", { pool: pool.name, from_bucket: from, to_bucket: to }, count);
 			}
-			lines.push(`${name}_sum{${own}} ${histogram.sum}`, `${name}_count{${own}} ${total}`);
 		}
 	}
-}
 
-function add(counts: Map<string, number>, key: string, amount: number): void {
-	counts.set(key, (counts.get(key) ?? 0) + amount);
-}
+	/**
+	 * Share of what was served over share of weight, among the weighted queues that wait: below 1 a queue gets less than its due. 1 where
+	 * fewer than two compete. Schedulers without weights promise no shares.
+	 */
+	#fairness(text: MetricsText): void {
+		const { scheduler, allocator, strictLevels } = this.#core.settings;
+		const weighs = scheduler === "wfq" || scheduler === "drr" || (scheduler === "hybrid" && allocator === "priority");
+		if (!weighs) return;
+		const now = this.#settings.now();
+		const isStrict = (queue: number) => scheduler === "hybrid" && strictLevels.includes(queue);
+		const ratios = this.#core.pools.map((pool) => {
+			const own = this.#pools[pool.index]!.queues;
+			const compete = own.flatMap((_, queue) => (pool.waiting(queue) > 0 && !isStrict(queue) ? [queue] : []));
+			const sum = (of: (queue: number) => number) => compete.reduce((total, queue) => total + of(queue), 0);
+			const served = sum((queue) => own[queue]!.tokens.perSecond(now));
+			const weight = sum((queue) => pool.weights[queue]!);
+			return (queue: number) =>
+				compete.length < 2 || !compete.includes(queue) || served === 0
+					? 1
+					: own[queue]!.tokens.perSecond(now) / served / (pool.weights[queue]! / weight);
+		});
+		const name = "tokligence_scheduler_fairness_ratio";
+		text.family(name, "gauge", "Share served over share of weight, among weighted queues that wait.");
+		this.#forShown((pool, shown, labels) => {
+			// A share of a range means nothing.
+			if (shown.first === shown.last && !isStrict(shown.first)) {
+				text.sample(name, labels, ratios[pool.index]!(shown.first));
+			}
+		});
+	}
 
-function escapeLabel(text: string): string {
-	return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+	/** Sums over what a shown queue stands for. */
+	#perQueue(
+		text: MetricsText,
+		name: string,
+		type: FamilyType,
+		help: string,
+		value: (pool: Pool, queue: number) => number,
+	): void {
+		text.family(name, type, help);
+		this.#forShown((pool, shown, labels) => {
+			let sum = 0;
+			for (let queue = shown.first; queue <= shown.last; queue++) sum += value(pool, queue);
+			text.sample(name, labels, sum);
+		});
+	}
+
+	#forShown(write: (pool: Pool, shown: ShownQueue, labels: Readonly<Record<string, string>>) => void): void {
+		const { exposure } = this.#settings;
+		const activeSince = this.#settings.now() - exposure.inactiveMs;
+		for (const pool of this.#core.pools) {
+			const counters = this.#pools[pool.index]!.queues;
+			const isActive = (queue: number) => pool.waiting(queue) > 0 || counters[queue]!.lastActive >= activeSince;
+			for (const shown of shownQueues(pool.count, exposure, isActive)) {
+				write(pool, shown, { pool: pool.name, [this.#label]: shown.label });
+			}
+		}
+	}
 }

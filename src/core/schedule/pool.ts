@@ -108,6 +108,8 @@ export class Pool implements QueueView {
 	preemptions = 0;
 	/** Tokens read and produced by runs that were taken back. */
 	wastedTokens: Tokens = 0;
+	#heldMs: Millis = 0;
+	#heldSince: Millis = 0;
 	observer: PoolObserver | undefined;
 
 	readonly #shared: Shared;
@@ -435,7 +437,13 @@ export class Pool implements QueueView {
 
 	// --- the dispatch loop
 
+	/** Milliseconds in which the request whose turn it was did not fit, until `now`. */
+	heldMs(now: Millis): Millis {
+		return this.blockedBy === "space" ? this.#heldMs + now - this.#heldSince : this.#heldMs;
+	}
+
 	dispatchAll(now: Millis): void {
+		if (this.blockedBy === "space") this.#heldMs += now - this.#heldSince;
 		this.#now = now;
 		this.wakeAt = Number.POSITIVE_INFINITY;
 		this.#windowHeld = false;
@@ -466,6 +474,7 @@ export class Pool implements QueueView {
 				this.#shared.cannotRun(row);
 			} else if (this.#privileged.has(queue) || !this.scheduler.ignoresOrder || !this.#dispatchAhead()) {
 				this.blockedBy = "space";
+				this.#heldSince = now;
 				this.#preemptFor(row, queue);
 				return;
 			}
