@@ -1,11 +1,14 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { afterAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { loadConfig } from "../config/load.ts";
 import type { CommandIo } from "./config-options.ts";
 import { migrateCommand } from "./migrate.ts";
+import { ruleCommand } from "./rule.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tokligence-migrate-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -33,7 +36,8 @@ function file(text: string): string {
 async function migrate(...args: string[]) {
 	const result = { out: "", error: "", code: 0 };
 	const io: CommandIo = {
-		env: {},
+		// Never the data folder of whoever runs the tests.
+		env: { TOKLIGENCE_DATA_DIR: join(folder, "data") },
 		out: (text) => {
 			result.out += `${text}\n`;
 		},
@@ -160,6 +164,72 @@ describe("migrate-to-bucket-scheduler", () => {
 		const arrivals = [0, 2, 4, 6, 9];
 		const competing = arrivals.map((bucket) => series[bucket]!);
 		expect(await shares("wfq")).toEqual(arrivals.map((bucket) => part(bucket, bucket, competing)));
+	});
+
+	it("gives rules of the database that assign a priority the group of their level, and keeps the policy before", async () => {
+		const data = join(folder, "with-rules");
+		const said: string[] = [];
+		const rule = async (...args: string[]) => {
+			said.length = 0;
+			const io: CommandIo = {
+				env: {},
+				out: (text) => said.push(text),
+				error: (text) => said.push(text),
+				setExitCode: () => {},
+			};
+			const config = ["--config", file(""), "--data-dir", data, "--json"];
+			await ruleCommand(io).parseAsync([...args, ...config], { from: "user" });
+			return JSON.parse(said.join("\n"));
+		};
+		await rule("create", "--name", "Search", "--order", "3", "--match-tag", "search", "--assign-priority", "1");
+		await rule(
+			"create",
+			"--name",
+			"Pinned",
+			"--order",
+			"4",
+			"--match-tag",
+			"pinned",
+			"--assign-priority",
+			"1",
+			"--assign-queue",
+			"bucket:7",
+		);
+		const queues = async () => {
+			const { rules } = await rule("list");
+			return Object.fromEntries(rules.map((r: Record<string, unknown>) => [r["rule_name"], r["assign_queue"] ?? null]));
+		};
+		const before = await queues();
+		const path = file(PRIORITY);
+		const args = ["--config", path, "--data-dir", data, "--bucket-count", "10"];
+		const dry = await migrate(...args, "--dry-run");
+		expect(dry.error).toContain('rule "Search": assigned P1, gets assign_queue = group:internal_staging');
+		expect(await queues()).toEqual(before);
+		const { rules } = JSON.parse((await migrate(...args, "--dry-run", "--json")).out);
+		expect(rules).toEqual([
+			{ rule_id: expect.any(String), rule_name: "Search", assign_priority: 1, assign_queue: "group:internal_staging" },
+		]);
+		const done = await migrate(...args);
+		expect(done, done.error).toMatchObject({ code: 0 });
+		// Default rules need nothing, a queue that was named stays.
+		expect(await queues()).toEqual({ ...before, Search: "group:internal_staging" });
+		const backup = parse(readFileSync(`${path}.policy.bak.yaml`, "utf8"));
+		expect(
+			backup.rules.find((r: Record<string, unknown>) => r["rule_name"] === "Search").assign_queue ?? null,
+		).toBeNull();
+		const other = file(PRIORITY);
+		await migrate("--config", other, "--data-dir", data, "--no-policy");
+		expect(existsSync(`${other}.policy.bak.yaml`)).toBe(false);
+	});
+
+	it("says with a trace how long each level waits before and after, and what is predicted", async () => {
+		const trace = fileURLToPath(new URL("../../test/fixtures/traces/azure2023-conv-excerpt.csv", import.meta.url));
+		const args = ["--config", file(PRIORITY), "--dry-run", "--base-capacity-rps", "10", "--trace", trace];
+		expect((await migrate(...args)).error).toMatch(
+			/^P0 critical, \d+ requests: P99 of the wait \d+ ms before, at most \d+ ms predicted, \d+ ms in the simulation/m,
+		);
+		const { predictions } = JSON.parse((await migrate(...args, "--json")).out);
+		expect(predictions[0]).toMatchObject({ level: 0, wait_p99_ms: { before: expect.any(Number) } });
 	});
 
 	it("speaks JSON", async () => {

@@ -1,6 +1,7 @@
 /**
- * `tokligence migrate-to-bucket-scheduler`: priority levels → capacity buckets in the same text. Comments, order and unrelated sections stay, the
- * old file is kept beside the new one, and nothing is written that `validate-config` would refuse.
+ * `tokligence migrate-to-bucket-scheduler`: priority levels → capacity buckets in the same text, and the rules of the database with them. Comments,
+ * order and unrelated sections stay, the old file and the old policy are kept beside the new one, and nothing is written that
+ * `validate-config` would refuse.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
@@ -11,12 +12,17 @@ import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { BucketSettings } from "../core/allocate/distribution.ts";
 import { canonicalGroup } from "../core/allocate/tier-mapping.ts";
-import { SCHEDULERS, type SchedulerKind } from "../core/model/policy.ts";
+import { type RoutingRule, SCHEDULERS, type SchedulerKind } from "../core/model/policy.ts";
+import { ENGINE_PROFILE_NAMES, ENGINE_PROFILES, type EngineProfileName } from "../simulate/engine-profiles.ts";
+import { readRules } from "../simulate/rules.ts";
+import { openTrace, TraceError } from "../simulate/traces.ts";
+import { traceArrivals } from "../simulate/workload.ts";
 import {
 	bucketCount,
 	type CapacityFlags,
 	capacityOptions,
 	figure,
+	positive,
 	proposeBase,
 	proposeShape,
 	readReport,
@@ -26,14 +32,22 @@ import {
 import { replaceFile } from "./config.ts";
 import { type CommandIo, EXIT_CONFIG, EXIT_FAILURE, problemsOf, processIo } from "./config-options.ts";
 import { type MigrationPlan, percent, planMigration } from "./migration-plan.ts";
+import { type LevelPrediction, predictionAsJson, predictionLines, predictMigration } from "./migration-prediction.ts";
+import { applyPolicy, hasPolicy, type PolicyMigration, planPolicy } from "./migration-rules.ts";
+import { allItems, type StoreOptions, withAdmin } from "./store-access.ts";
 
 const EXAMPLES = `
 Examples:
   tokligence migrate-to-bucket-scheduler --bucket-count 10 --config gateway.ini --dry-run
   tokligence migrate-to-bucket-scheduler --bucket-count 10 --config gateway.ini --report report.json
   tokligence migrate-to-bucket-scheduler --bucket-count 20 --config old.ini --output new.ini --base-capacity-tps 8000
+  tokligence migrate-to-bucket-scheduler --report report.json --dry-run --trace day.csv.gz --engine-profile h100-70b
 
-A file that is replaced is kept beside it as FILE.bak (FILE.bak.1, … when that exists).
+A file that is replaced is kept beside it as FILE.bak (FILE.bak.1, … when that exists). Rules of the database (of the running gateway, if
+there is one) that assign a priority get the group of their level as assign_queue, which has no effect before allocator = bucket is in
+force; the policy before is kept as FILE.policy.bak.yaml, for \`tokligence apply\`. --no-policy leaves the database alone.
+With --trace the waits of each level are simulated before and after, beside what is predicted from the shares alone.
+
 Exit status: 0 when migrated (or, with --dry-run, when it could be), 78 when the configuration cannot be used, 1 when it is one with buckets
 already, a flag is wrong or a file cannot be read or written.`;
 
@@ -44,6 +58,11 @@ interface MigrateOptions extends CapacityFlags {
 	readonly scheduler?: SchedulerKind;
 	readonly dryRun?: boolean;
 	readonly json?: boolean;
+	readonly policy: boolean;
+	readonly dataDir?: string;
+	readonly trace?: string;
+	readonly speedUp: number;
+	readonly engineProfile: EngineProfileName;
 }
 
 const SECTION = "allocator.bucket";
@@ -59,12 +78,21 @@ export function migrateCommand(io: CommandIo = processIo()): Command {
 	for (const option of capacityOptions()) command.addOption(option);
 	return command
 		.option("--dry-run", "print the new text, write nothing")
+		.option("--no-policy", "leave the rules of the database as they are")
+		.option("--data-dir <folder>", "data folder with the database (else TOKLIGENCE_DATA_DIR, else the configuration's)")
+		.option("--trace <file>", "simulate the requests of a trace before and after")
+		.addOption(new Option("--speed-up <factor>", "of the trace").argParser(positive).default(1))
+		.addOption(
+			new Option("--engine-profile <name>", "engine of the simulation")
+				.choices(ENGINE_PROFILE_NAMES)
+				.default("a100-8b"),
+		)
 		.option("--json", "print what becomes of each level as JSON")
 		.addHelpText("after", EXAMPLES)
 		.action((options: MigrateOptions) => reportingUserErrors(io, EXIT_FAILURE, () => migrate(options, io)));
 }
 
-function migrate(options: MigrateOptions, io: CommandIo): void {
+async function migrate(options: MigrateOptions, io: CommandIo): Promise<void> {
 	// Only the file moves: what the environment says today is not written into it.
 	const path = options.config ?? (io.env["TOKLIGENCE_CONFIG"] || undefined);
 	const before = loadConfig(path === undefined ? {} : { path });
@@ -82,17 +110,31 @@ function migrate(options: MigrateOptions, io: CommandIo): void {
 
 	const document = parseIni(file === undefined ? "" : readFileSync(file, "utf8"));
 	const { plan, shape, proposal } = planFor(config, options);
+	const policy = await policyOf(plan, file, options, io);
+	if (policy === undefined) return;
 	writeBuckets(document, plan, shape, proposal.source, options.scheduler, config.requestScheduler.scheduler);
 	const text = document.text();
 	const after = loadConfig({ path: output ?? "gateway.ini", text, env: {} });
 	const json = options.json === true;
 	// With --dry-run the text is what is asked for, all else stands beside it.
 	const say = options.dryRun === true && !json ? io.error : io.out;
-	if (json) io.out(JSON.stringify(planAsJson(plan, shape, proposal, output, options.dryRun === true), undefined, 2));
-	else {
+	const predictions = after.ok ? predictionsOf(config, after.config, policy, options) : [];
+	if (json) {
+		const whole = planAsJson(plan, shape, proposal, output, options.dryRun === true);
+		io.out(
+			JSON.stringify(
+				{ ...whole, ...policyAsJson(policy), predictions: predictions.map(predictionAsJson) },
+				undefined,
+				2,
+			),
+		);
+	} else {
 		if (options.dryRun === true) io.out(text.replace(/\r?\n$/, ""));
 		for (const line of describePlan(plan, proposal)) say(line);
-		for (const warning of plan.warnings) io.error(`warning: ${warning}`);
+		for (const { name, priority, queue } of policy.changes)
+			say(`rule "${name}": assigned P${priority}, gets assign_queue = ${queue}`);
+		for (const line of predictionLines(predictions)) say(line);
+		for (const warning of [...plan.warnings, ...policy.warnings]) io.error(`warning: ${warning}`);
 	}
 	for (const problem of problemsOf(after)) io.error(`${problem.severity}: ${formatProblem(problem)}`);
 	if (!after.ok) {
@@ -101,8 +143,95 @@ function migrate(options: MigrateOptions, io: CommandIo): void {
 		return;
 	}
 	if (options.dryRun === true || output === undefined) return;
+	// Rules first: they mean nothing new before the file is in force.
+	if (policy.changes.length > 0) {
+		let kept: string | undefined;
+		await withAdmin(storeOptions(file, options), io, async (client) => {
+			kept = await applyPolicy(client, policy.changes, output);
+		});
+		if (kept === undefined) return;
+		if (!json) say(`${policy.changes.length} rules are changed, the policy before is kept as ${kept}`);
+	}
 	const backup = write(output, text);
 	if (!json) say(`${output} is written${backup === undefined ? "" : `, the old text is kept as ${backup}`}`);
+}
+
+interface PlannedPolicy extends PolicyMigration {
+	/** As they are and as they will be; absent where no database is. */
+	readonly before?: readonly RoutingRule[];
+	readonly after?: readonly RoutingRule[];
+}
+
+/** What becomes of the database's rules; nothing when they could not be read, which has been said. */
+async function policyOf(
+	plan: MigrationPlan,
+	file: string | undefined,
+	options: MigrateOptions,
+	io: CommandIo,
+): Promise<PlannedPolicy | undefined> {
+	const none: PlannedPolicy = { changes: [], warnings: [] };
+	if (!options.policy) return none;
+	const loaded = loadConfig({
+		...(file === undefined ? {} : { path: file }),
+		env: io.env,
+		flags: options.dataDir === undefined ? {} : { dataDir: options.dataDir },
+	});
+	if (!loaded.ok || !hasPolicy(loaded.config.storage.dataDir)) return none;
+	let policy: PlannedPolicy | undefined;
+	await withAdmin(storeOptions(file, options), io, async (client) => {
+		const planned = await planPolicy(client, plan.levels);
+		const rules = await allItems(client, "/routing-rules", "rules");
+		const queues = new Map(planned.changes.map(({ ruleId, queue }) => [ruleId, queue]));
+		policy = {
+			...planned,
+			before: readRules("rules", rules),
+			after: readRules(
+				"rules",
+				rules.map((rule) => ({ ...rule, assign_queue: queues.get(String(rule["id"])) ?? rule["assign_queue"] })),
+			),
+		};
+	});
+	return policy;
+}
+
+function storeOptions(file: string | undefined, { dataDir }: MigrateOptions): StoreOptions {
+	return { set: [], ...(file === undefined ? {} : { config: file }), ...(dataDir === undefined ? {} : { dataDir }) };
+}
+
+function predictionsOf(
+	before: GatewayConfig,
+	after: GatewayConfig,
+	policy: PlannedPolicy,
+	{ trace, speedUp, engineProfile }: MigrateOptions,
+): readonly LevelPrediction[] {
+	if (trace === undefined) return [];
+	try {
+		const opened = openTrace(trace);
+		if (!opened.hasArrivals) throw new UserError(`${trace}: has lengths only, no times of arrival`);
+		return predictMigration({
+			before,
+			after,
+			...(policy.before === undefined ? {} : { rulesBefore: policy.before }),
+			...(policy.after === undefined ? {} : { rulesAfter: policy.after }),
+			profile: ENGINE_PROFILES[engineProfile],
+			arrivals: () => traceArrivals(opened, speedUp),
+		});
+	} catch (error) {
+		if (error instanceof TraceError) throw new UserError(error.message);
+		throw error;
+	}
+}
+
+function policyAsJson({ changes, warnings }: PlannedPolicy) {
+	return {
+		rules: changes.map(({ ruleId, name, priority, queue }) => ({
+			rule_id: ruleId,
+			rule_name: name,
+			assign_priority: priority,
+			assign_queue: queue,
+		})),
+		policy_warnings: warnings,
+	};
 }
 
 function planFor(config: GatewayConfig, options: MigrateOptions) {

@@ -21,12 +21,16 @@ const NUMBERS = {
 	assign_priority_in_range: "assignPriorityInRange",
 	assign_weight: "assignWeight",
 	max_tps: "maxTps",
+	max_qps: "maxRps",
 	max_rps: "maxRps",
 	max_queue_depth: "maxQueueDepth",
 	quota_multiplier: "quotaMultiplier",
 } as const;
 
 const OTHERS = ["rule_name", "description", "priority_order", "assign_queue", "queue_timeout_sec", "enabled"];
+
+/** What the admin API shows beside the fields that can be set. */
+const SHOWN = ["id", "rule_id", "created_at", "updated_at", "created_by", "updated_by", "version"];
 
 /** Throws an Error that names the rule and the field; `where` begins it. */
 export function readRules(where: string, value: unknown): readonly RoutingRule[] {
@@ -42,7 +46,7 @@ function readRule(at: string, value: unknown, index: number): RoutingRule {
 		if (entry === undefined || entry === null) continue;
 		if (Object.hasOwn(MATCHES, key)) rule[MATCHES[key as keyof typeof MATCHES]] = matchOf(`${at}.${key}`, entry);
 		else if (Object.hasOwn(NUMBERS, key)) rule[NUMBERS[key as keyof typeof NUMBERS]] = numberOf(`${at}.${key}`, entry);
-		else if (!OTHERS.includes(key) && key !== "rule_id") throw new Error(`${at}: ${key} is unknown`);
+		else if (!OTHERS.includes(key) && !SHOWN.includes(key)) throw new Error(`${at}: ${key} is unknown`);
 	}
 	const { rule_name: name, assign_queue: queue, queue_timeout_sec: timeout, priority_order: order } = fields;
 	if (typeof name !== "string" || name === "") throw new Error(`${at}.rule_name: a name is needed`);

@@ -1,7 +1,13 @@
-/** Load that goes up and down around what the engine can do, from all tiers: `rate` requests per second on average. */
-export function predictionScenario(requests: number, rate: number) {
+/**
+ * Load that goes up and down around what the engine can do, from all tiers: `rate` requests per second on average, with answers of
+ * `answerTokens` on average.
+ */
+export function predictionScenario(requests: number, rate: number, answerTokens: number) {
 	const seconds = requests / rate;
-	const lengths = { prompt: { min: 10, max: 200, mean: 60 }, output: { min: 10, max: 100, mean: 40 } };
+	const lengths = {
+		prompt: { min: 10, max: 400, mean: 100 },
+		output: { min: Math.ceil(answerTokens / 4), max: 3 * answerTokens, mean: answerTokens },
+	};
 	const steady = (name: string, share: number, more: object) => ({
 		name,
 		...more,
@@ -27,8 +33,8 @@ export function predictionScenario(requests: number, rate: number) {
 		seed: 7,
 		tiers: [
 			steady("production", 0.2, { tier: "internal", environment: "production" }),
-			steady("staging", 0.1, { tier: "internal", environment: "staging" }),
-			steady("premium", 0.15, { tier: "premium" }),
+			steady("staging", 0.1, { tier: "internal", environment: "staging", stream: false }),
+			steady("premium", 0.15, { tier: "premium", stream: false }),
 			steady("standard", 0.15, { tier: "external", stream: false }),
 			steady("spot", 0.1, { tier: "spot", stream: false }),
 			...floods,

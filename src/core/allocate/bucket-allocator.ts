@@ -38,7 +38,7 @@ export function bucketQueues(
 ): readonly QueueSettings[] {
 	const { buckets, scheduler } = settings;
 	const unit = bucketUnit(buckets);
-	return bucketFigures(buckets, scheduler).map((figures, index) => {
+	const queues = bucketFigures(buckets, scheduler).map((figures, index) => {
 		const { maxDepth, timeoutMs } = queueDefaults(index, buckets.count);
 		const covering = mappings.mappings.find((mapping) => mapping.first <= index && index <= mapping.last);
 		const limited = !figures.bestEffort && !numbersAreWeights(scheduler);
@@ -55,6 +55,10 @@ export function bucketQueues(
 		};
 		return withOverrides(queue, buckets.overrides?.get(index));
 	});
+	if (scheduler !== "drr") return queues;
+	// A turn is quantum × weight: capacities as they are would make one last for minutes.
+	const largest = Math.max(...queues.map(({ weight }) => weight));
+	return queues.map((queue) => ({ ...queue, weight: queue.weight / largest }));
 }
 
 function modeOf(settings: BucketAllocatorSettings, bucket: number, mode: QueueMode): QueueMode {
