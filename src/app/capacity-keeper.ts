@@ -125,7 +125,7 @@ export class CapacityKeeper {
 			engine.change((core, now) => {
 				const pool = core.pools[index]!;
 				const capacity = adaptive.tick(now, pool);
-				if (isDifferent(pool.capacity, capacity)) core.configureCapacity(index, capacity, now);
+				if (isDifferent(core.configuredCapacity(index), capacity)) core.configureCapacity(index, capacity, now);
 			});
 		}
 	}

@@ -55,6 +55,7 @@ import { RunningScheduler } from "./running-scheduler.ts";
 import { systemClock, systemTimers } from "./system.ts";
 import { readTls, watchTls } from "./tls.ts";
 import { readTokenFile, TokenSource } from "./token-source.ts";
+import { runWindows } from "./windows.ts";
 
 /** How often changes made by another process are looked for; one indexed read. */
 const POLICY_POLL_MS = 100;
@@ -162,6 +163,12 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		},
 	);
 
+	const windows = config.timeWindows.enabled
+		? runWindows({ store: stores.windows, lifecycle, engine, log })
+		: undefined;
+	await windows?.keeper.reload();
+	if (windows !== undefined) metrics.also(windows.metrics);
+
 	const { token: tokenConfig } = config.classifier;
 	const reader = new TokenSource(stores.tokens);
 	const tokenFile = readTokenFile(tokenConfig.file);
@@ -221,6 +228,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		queues: lifecycleParts.allocator.queues,
 		poolNames: lifecycleParts.pools.map((pool) => pool.name),
 		priceOf: pricesOf(config),
+		...(windows === undefined ? {} : { windows: windows.keeper }),
 		...(config.quotas.enabled ? { quotas } : {}),
 		onEnd: (record) => {
 			metrics.ended(record);
@@ -240,6 +248,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		lifecycle.replaceRules(await stores.rules.all(), systemClock.now());
 		engine.core.configureRules(depthsOf(lifecycle));
 		await quotas.reload();
+		await windows?.keeper.reload();
 	};
 	let policyVersion = await stores.policy.version();
 	const rulesTimer = setInterval(() => {
@@ -348,6 +357,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			quotasEnforced: config.quotas.enabled,
 			quotas,
 			isZone: systemCalendar.isZone,
+			zoneOffset: systemCalendar.offset,
 			...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
 			policyChanged: reloadRules,
 			tokenChanged: (hash) => lookup.forget(hash),
@@ -405,6 +415,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		plane.draining = true;
 		keeper.close();
 		clearInterval(rulesTimer);
+		windows?.keeper.close();
 		clearInterval(snapshotTimer);
 		for (const stop of watchers) stop();
 		await drain(dataServer, plane, holding.gateway.drainTimeoutMs);

@@ -2,6 +2,7 @@
  * What would become of a described request now, through the life cycle and the scheduler that serve real ones; nothing is taken and nothing is sent.
  * The steps stand in the order in which they are taken.
  */
+import type { AdjustmentStep } from "../core/allocate/time-window.ts";
 import { whyMissed } from "../core/classify/rule-misses.ts";
 import type { Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { RequestFacts } from "../core/model/request-facts.ts";
@@ -12,6 +13,7 @@ import { amountIn, fromCounted } from "../core/quota/quota.ts";
 import type { Outlook } from "../core/schedule/outlook.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { BudgetView, QuotaService } from "../engine/quota-service.ts";
+import type { WindowKeeper } from "../engine/window-keeper.ts";
 import type { ExplainQuestion, Explanation } from "../http/admin/scheduler-admin.ts";
 import type { DataPlane } from "../http/data-plane.ts";
 
@@ -21,11 +23,13 @@ export interface ExplainParts {
 	readonly flowPath: readonly string[];
 	readonly tokenInUse: number;
 	readonly quotas: QuotaService | undefined;
+	readonly windows: WindowKeeper | undefined;
 	readonly priceOf: DataPlane["priceOf"];
 }
 
 export function explainLive(question: ExplainQuestion, parts: ExplainParts, now: Millis): Explanation {
 	const { lifecycle, core, tokenInUse } = parts;
+	parts.windows?.look();
 	const steps: Explanation["steps"][number][] = [
 		{ step: "classify", result: identityText(question.metadata) },
 		{ step: "hints", result: hintsText(question.hints) },
@@ -53,6 +57,7 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 		const missed = tried === rule.rule ? "matches" : whyMissed(tried, metadata, arrival.model);
 		say("rule", `${tried.priorityOrder} ${tried.name}: ${missed}`);
 	}
+	for (const step of parts.windows?.active.steps(metadata) ?? []) say("window", windowText(step));
 	say("allocate", `${label} ${name}: ${viaText(allocation.via)} (allocator ${core.settings.allocator})`);
 	say(
 		"queue",
@@ -87,7 +92,7 @@ function budgetSteps(arrival: Arrival, parts: ExplainParts, say: (step: string, 
 		requests: 1,
 		nanoDollars: parts.priceOf(arrival.model, usage),
 	};
-	const multiplier = arrival.rule.rule.quotaMultiplier ?? 1;
+	const multiplier = (arrival.rule.rule.quotaMultiplier ?? 1) * arrival.adjusted.quotaMultiplier;
 	let spent = false;
 	for (const view of parts.quotas?.viewsOf(arrival.metadata) ?? []) {
 		const { quota, state } = view;
@@ -97,6 +102,11 @@ function budgetSteps(arrival: Arrival, parts: ExplainParts, say: (step: string, 
 		spent ||= !fits;
 	}
 	return spent;
+}
+
+function windowText({ window, target, name, value, overruled }: AdjustmentStep): string {
+	const field = name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+	return `${window} (${target}): ${field} ${value}${overruled ? ", overruled by a window before it" : ""}`;
 }
 
 function budgetText({ quota, state, period }: BudgetView, ceiling: number, fits: boolean): string {
@@ -150,6 +160,7 @@ export function viaText(via: string): string {
 	if (via === "default") return "nothing else names one: the default";
 	if (via === "header_hint") return "the hint asks for it";
 	if (via === "token_override") return "the token overrides it";
+	if (via.startsWith("window:")) return `time windows move it: ${via.slice("window:".length)}`;
 	if (via === "unmapped") return "no group covers this tier: the last bucket";
 	return via.startsWith("mapping:") ? `group ${via.slice("mapping:".length)}` : via;
 }

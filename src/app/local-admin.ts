@@ -61,6 +61,7 @@ export async function openLocalAdmin({ dataDir, config, onNotice }: LocalAdminOp
 		quotasEnforced: config.quotas.enabled,
 		quotas,
 		isZone: systemCalendar.isZone,
+		zoneOffset: systemCalendar.offset,
 		...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
 		policyChanged: () => quotas.reload(),
 		tokenChanged: () => {},

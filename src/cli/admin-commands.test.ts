@@ -265,6 +265,7 @@ test("while a process holds the folder, commands go through its admin plane with
 			onError: (error) => told.push(String(error)),
 		}),
 		isZone: systemCalendar.isZone,
+		zoneOffset: systemCalendar.offset,
 		policyChanged: () => {},
 		tokenChanged: (hash) => void told.push(hash),
 		tokensChanged: () => {},

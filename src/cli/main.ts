@@ -11,6 +11,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	account: async () => (await import("./account.ts")).accountCommand(),
 	token: async () => (await import("./token.ts")).tokenCommand(),
 	rule: async () => (await import("./rule.ts")).ruleCommand(),
+	window: async () => (await import("./window.ts")).windowCommand(),
+	windows: async () => (await import("./window.ts")).windowsCommand(),
 	quota: async () => (await import("./quota.ts")).quotaCommand(),
 	queue: async () => (await import("./queue.ts")).queueCommand(),
 	request: async () => (await import("./request.ts")).requestCommand(),

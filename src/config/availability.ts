@@ -5,7 +5,6 @@
 /** Whole sections (with everything below them). */
 const SECTIONS_NOT_AVAILABLE: readonly string[] = [
 	"capacity_guard",
-	"time_windows",
 	"allocator.weighted_router",
 	"protection.context_length",
 	"protection.rate_limit",

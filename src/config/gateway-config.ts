@@ -8,7 +8,7 @@ import type { Assignments } from "./assignments.ts";
 import { capacityKeys, capacitySection, familySection, providerSection } from "./schema-capacity.ts";
 import { defaultClassifierSection, headerClassifierSection, tokenClassifierSection } from "./schema-classifier.ts";
 import { type Keys, type Section, sectionName, type ValuesOf } from "./schema-key.ts";
-import { preemptionSection, providersSection, quotasSection } from "./schema-later.ts";
+import { preemptionSection, providersSection, quotasSection, timeWindowsSection } from "./schema-later.ts";
 import * as rows from "./schema-scheduler.ts";
 import * as service from "./schema-service.ts";
 import { Values } from "./values.ts";
@@ -77,6 +77,7 @@ export interface GatewayConfig {
 	readonly providers: readonly ProviderConfig[];
 	/** By model. */
 	readonly pricing: ReadonlyMap<string, SectionValues<typeof service.pricingSection>>;
+	readonly timeWindows: SectionValues<typeof timeWindowsSection>;
 	readonly quotas: SectionValues<typeof quotasSection>;
 	readonly observability: SectionValues<typeof service.observabilitySection>;
 }
@@ -135,6 +136,7 @@ export function buildConfig(
 				.instances(service.pricingSection)
 				.map((parameters) => [parameters[0] ?? "", values.read(service.pricingSection, parameters)]),
 		),
+		timeWindows: values.read(timeWindowsSection),
 		quotas: values.read(quotasSection),
 		observability: values.read(service.observabilitySection),
 	};

@@ -19,6 +19,7 @@ import type { Millis, NanoDollars } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { QuotaService } from "../engine/quota-service.ts";
+import type { WindowKeeper } from "../engine/window-keeper.ts";
 import type { Upstreams } from "../ports/upstream.ts";
 import { dataPath, dialectForPath } from "../protocol/dialects.ts";
 import type { Classifier } from "./classifier.ts";
@@ -69,6 +70,8 @@ export interface DataPlane {
 	readonly queues: readonly QueueSettings[];
 	readonly poolNames: readonly string[];
 	priceOf: (model: string, usage: Usage) => NanoDollars;
+	/** Absent when `[time_windows] enabled = false`. */
+	readonly windows?: WindowKeeper;
 	/** Absent when `[quotas] enabled = false`. */
 	readonly quotas?: QuotaService;
 	readonly onEnd: (record: ExchangeRecord) => void;

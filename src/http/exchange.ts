@@ -13,7 +13,7 @@ import { performance } from "node:perf_hooks";
 import type { Arrival } from "../core/lifecycle/lifecycle.ts";
 import type { ErrorCode, Refusal } from "../core/model/error-code.ts";
 import type { RoutingMetadata } from "../core/model/routing.ts";
-import type { EpochMillis, Millis } from "../core/model/units.ts";
+import type { EpochMillis, Millis, NanoDollars } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import type { QuotaAmounts } from "../core/quota/quota.ts";
 import type { Reason, Ticket } from "../core/schedule/decision.ts";
@@ -219,7 +219,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 			this.#refuse(deadline.refusal);
 			return;
 		}
-		const { lifecycle, tokenUse } = this.#plane;
+		const { lifecycle, tokenUse, windows } = this.#plane;
+		windows?.look();
 		const tokenId = metadata.tokenId;
 		const admitted = lifecycle.admit(
 			metadata,
@@ -264,7 +265,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	#reserve(quotas: QuotaService, arrival: Arrival): ReturnType<QuotaService["reserve"]> {
 		const estimate = this.#isFree ? NOTHING : this.#estimatedUsage();
-		const multiplier = arrival.rule.rule.quotaMultiplier ?? 1;
+		const multiplier = (arrival.rule.rule.quotaMultiplier ?? 1) * arrival.adjusted.quotaMultiplier;
 		this.#holdsQuota = true;
 		return quotas.reserve(this.requestId, arrival.metadata, this.#quotaAmounts(estimate), multiplier);
 	}
@@ -780,16 +781,23 @@ export class Exchange implements RequestListener, UpstreamListener {
 			durationMs: performance.now() - this.#startedAt,
 			outcome,
 			errorCode,
-			cost: this.#plane.priceOf(arrival.model, usage),
+			cost: this.#priceOf(usage),
 			startedAt: this.#startedEpoch,
 		});
+	}
+
+	/** As it was when the request was admitted: a window that ends meanwhile changes nothing. */
+	#priceOf(usage: Usage): NanoDollars {
+		const { model, adjusted } = this.#arrival!;
+		const price = this.#plane.priceOf(model, usage);
+		return adjusted.costMultiplier === 1 ? price : Math.round(price * adjusted.costMultiplier);
 	}
 
 	#quotaAmounts(usage: Usage, row?: LedgerRow): QuotaAmounts {
 		return {
 			tokens: usage.promptTokens + usage.completionTokens,
 			requests: 1,
-			nanoDollars: row?.costNanoDollars ?? this.#plane.priceOf(this.#arrival!.model, usage),
+			nanoDollars: row?.costNanoDollars ?? this.#priceOf(usage),
 		};
 	}
 

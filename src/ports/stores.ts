@@ -6,6 +6,7 @@ import type { PolicyStore } from "./policy-store.ts";
 import type { QuotaStore } from "./quota-store.ts";
 import type { RuleStore } from "./rule-store.ts";
 import type { TokenStore } from "./token-store.ts";
+import type { WindowStore } from "./window-store.ts";
 
 export interface Stores {
 	readonly accounts: AccountStore;
@@ -15,5 +16,6 @@ export interface Stores {
 	readonly ledger: LedgerStore;
 	readonly audit: AuditLog;
 	readonly quotas: QuotaStore;
+	readonly windows: WindowStore;
 	close(): Promise<void>;
 }

@@ -11,6 +11,7 @@ import { describeQuotaStore } from "./quota-store-contract.ts";
 import { describeRuleStore } from "./rule-store-contract.ts";
 import { START, type StoresUnderTest } from "./subject.ts";
 import { describeTokenStore } from "./token-store-contract.ts";
+import { describeWindowStore } from "./window-store-contract.ts";
 
 /** Opens an empty store that reads the given wall clock. */
 export type OpenStores = (epochNow: () => number) => Promise<Stores>;
@@ -27,6 +28,7 @@ export function describeStores(name: string, open: OpenStores): void {
 		describeTokenStore(subject);
 		describeRuleStore(subject);
 		describeQuotaStore(subject);
+		describeWindowStore(subject);
 		describePolicyStore(subject);
 		describeLedgerStore(subject);
 	});

@@ -47,6 +47,7 @@ export async function adminFixture(parts: Partial<AdminContext> = {}): Promise<A
 		quotasEnforced: false,
 		quotas,
 		isZone: systemCalendar.isZone,
+		zoneOffset: systemCalendar.offset,
 		priorityLevels: 5,
 		policyChanged: () => void told.push("policyChanged"),
 		tokenChanged: (hash) => void told.push(`tokenChanged:${hash}`),

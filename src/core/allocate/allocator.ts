@@ -4,10 +4,11 @@
  *
  * Pure and immutable: a change of settings makes a new allocator. `allocate` neither allocates memory nor depends on load.
  */
-import type { AllocationDecision, QueueSettings, RoutingRule } from "../model/policy.ts";
+import type { AllocationDecision, AllocatorKind, QueueSettings, RoutingRule } from "../model/policy.ts";
 import type { RoutingMetadata } from "../model/routing.ts";
 
 export interface Allocator {
+	readonly kind: AllocatorKind;
 	/** Best first; `AllocationDecision.queue` is an index into it. */
 	readonly queues: readonly QueueSettings[];
 	/** `hintedPriority` stands for `metadata.priorityHint` when given. The decision is shared: do not keep or change it per request. */

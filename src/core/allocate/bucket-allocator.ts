@@ -79,6 +79,7 @@ interface Target {
 }
 
 class BucketAllocator implements Allocator {
+	readonly kind = "bucket";
 	readonly queues: readonly QueueSettings[];
 	readonly #settings: BucketAllocatorSettings;
 	readonly #mappings: TierMappings;

@@ -48,6 +48,7 @@ export function createPriorityAllocator(settings: PrioritySettings): Allocator {
 }
 
 class PriorityAllocator implements Allocator {
+	readonly kind = "priority";
 	readonly queues: readonly QueueSettings[];
 	readonly #byToken: readonly AllocationDecision[];
 	readonly #byHint: readonly AllocationDecision[];

@@ -4,6 +4,7 @@
  * both drive this; neither decides anything itself.
  */
 import type { Allocator } from "../allocate/allocator.ts";
+import { type ActiveWindows, type Adjusted, adjustAllocation, UNADJUSTED } from "../allocate/time-window.ts";
 import { RateLimit } from "../capacity/rate-limit.ts";
 import type { Estimator } from "../classify/estimator.ts";
 import { applyHints, CRITICAL_LIMIT, CRITICAL_WINDOW_MS, type HintContext } from "../classify/hints.ts";
@@ -54,6 +55,8 @@ export interface Arrival {
 	readonly rule: CompiledRule;
 	readonly allocation: AllocationDecision;
 	readonly flowKey: string;
+	/** What time windows change for it. */
+	readonly adjusted: Adjusted;
 	readonly submit: SubmitRequest;
 }
 
@@ -74,6 +77,7 @@ export class Lifecycle {
 	#settings: LifecycleSettings;
 	#matcher: RuleMatcher;
 	readonly #paths: FlowPaths;
+	#windows: ActiveWindows | undefined;
 	readonly #criticalUses = new SlidingCounter(CRITICAL_LIMIT, CRITICAL_WINDOW_MS);
 	/** Per rule index: limits on requests and tokens per second. */
 	#requestLimits: (RateLimit | undefined)[] = [];
@@ -114,6 +118,11 @@ export class Lifecycle {
 		this.#settings = { ...this.#settings, ...change };
 		this.#poolsOf.clear();
 		if (this.#settings.burstSeconds !== before) this.#makeLimits(now);
+	}
+
+	/** These time windows hold from now on. */
+	useWindows(windows: ActiveWindows): void {
+		this.#windows = windows;
 	}
 
 	/** What `admit` would answer now; takes nothing from any limit. */
@@ -183,7 +192,12 @@ export class Lifecycle {
 		const hintContext = { matcher: this.#matcher, allocator, levelNames, criticalUses };
 		const routed = applyHints(hintContext, metadata, model, context.hints, now);
 		if (routed.kind === "refused") return routed;
-		const { rule, allocation } = routed;
+		const { rule } = routed;
+		const adjusted = this.#windows?.adjust(routed.metadata) ?? UNADJUSTED;
+		const allocation =
+			adjusted === UNADJUSTED
+				? routed.allocation
+				: adjustAllocation(routed.allocation, adjusted, allocator, routed.metadata, rule.rule);
 		const path = this.#paths.pathOf(routed.metadata, model);
 		const flowKey = path.ids[path.ids.length - 1]!;
 		const pool = this.#settings.pools[pools[0]!]!;
@@ -206,11 +220,12 @@ export class Lifecycle {
 			completionTokens: estimate.completionTokens,
 			cachedTokens: estimate.cachedTokens,
 			sequences: facts.sequences,
-			weight: token?.weightOverride ?? rule.rule.assignWeight ?? 1,
+			weight: (token?.weightOverride ?? rule.rule.assignWeight ?? 1) * adjusted.weightMultiplier,
 			timeoutMs:
-				rule.rule.queueTimeoutMs ??
-				this.#settings.queueTimeoutMs?.(pools[0]!, allocation.queue) ??
-				allocator.queues[allocation.queue]!.timeoutMs,
+				(rule.rule.queueTimeoutMs ??
+					this.#settings.queueTimeoutMs?.(pools[0]!, allocation.queue) ??
+					allocator.queues[allocation.queue]!.timeoutMs) * adjusted.queueTimeoutMultiplier,
+			depthMultiplier: adjusted.maxQueueDepthMultiplier,
 			startWithinMs: context.startWithinMs,
 			mayUpgrade: allocation.mode === "atleast",
 			rule: rule.index,
@@ -220,7 +235,7 @@ export class Lifecycle {
 		});
 		return {
 			kind: "admitted",
-			arrival: { metadata: routed.metadata, facts, model, rule, allocation, flowKey, submit },
+			arrival: { metadata: routed.metadata, facts, model, rule, allocation, flowKey, adjusted, submit },
 		};
 	}
 

@@ -38,16 +38,23 @@ export class Admission {
 		for (let row = 0; row < this.#requests.size; row++) this.#requests.setRule(row, -1);
 	}
 
-	/** Whom to give up because a new request waits beyond a bound: a row (possibly its own), or -1 when there is room. */
-	overflow(row: number): number {
+	/**
+	 * Whom to give up because a new request waits beyond a bound: a row (possibly its own), or -1 when there is room. `depthMultiplier` scales
+	 * the depths of its queue and rule for it.
+	 */
+	overflow(row: number, depthMultiplier = 1): number {
 		const requests = this.#requests;
 		const pool = this.pools[requests.pool(row)]!;
 		const queue = requests.queue(row);
 		const rule = requests.rule(row);
-		if (rule >= 0 && this.#ruleWaiting[rule]! > (this.#ruleDepths[rule] ?? Number.POSITIVE_INFINITY)) {
+		if (
+			rule >= 0 &&
+			this.#ruleWaiting[rule]! > (this.#ruleDepths[rule] ?? Number.POSITIVE_INFINITY) * depthMultiplier
+		) {
 			return this.#heaviest(this.#ruleBacklog(rule));
 		}
-		if (pool.waiting(queue) > pool.queues[queue]!.maxDepth) return this.#heaviest(this.#queueBacklog(pool, queue));
+		if (pool.waiting(queue) > pool.queues[queue]!.maxDepth * depthMultiplier)
+			return this.#heaviest(this.#queueBacklog(pool, queue));
 		const full = this.waiting > this.#settings.maxWaiting || this.waitingBytes > this.#settings.maxWaitingBytes;
 		return full ? this.#worstWaiting(pool, queue) : -1;
 	}

@@ -17,6 +17,19 @@ export interface CapacitySettings {
 	readonly headroomFor: readonly number[];
 }
 
+/** Room and rates times a factor; at least one sequence and token, and what has no bound stays so. */
+export function scaledCapacity(capacity: CapacitySettings, factor: number): CapacitySettings {
+	if (factor === 1) return capacity;
+	const whole = (value: number) => (Number.isFinite(value) ? Math.max(1, Math.round(value * factor)) : value);
+	return {
+		...capacity,
+		maxConcurrent: whole(capacity.maxConcurrent),
+		maxInflightTokens: whole(capacity.maxInflightTokens),
+		maxTokensPerSec: capacity.maxTokensPerSec * factor,
+		maxRps: capacity.maxRps * factor,
+	};
+}
+
 export const DEFAULT_CAPACITY: CapacitySettings = {
 	maxConcurrent: 64,
 	maxInflightTokens: Number.POSITIVE_INFINITY,

@@ -16,7 +16,7 @@
 import { InvariantError } from "../model/invariant-error.ts";
 import type { Millis, Tokens } from "../model/units.ts";
 import { Admission } from "./admission.ts";
-import type { CapacitySettings, CoreSettings } from "./core-settings.ts";
+import { type CapacitySettings, type CoreSettings, scaledCapacity } from "./core-settings.ts";
 import type { Decision, Reason, Ticket } from "./decision.ts";
 import { DecisionLog } from "./decision-log.ts";
 import { FlowTree } from "./flow-tree.ts";
@@ -50,6 +50,9 @@ export class SchedulingCore {
 	readonly #wheel = new TimingWheel(this.#requests);
 	readonly #log = new DecisionLog();
 	readonly #admission: Admission;
+	/** Per pool, what was configured: `scaleCapacity` works on top of it. */
+	readonly #configured: CapacitySettings[];
+	#capacityFactor = 1;
 	#now: Millis = 0;
 
 	constructor(settings: CoreSettings) {
@@ -67,6 +70,7 @@ export class SchedulingCore {
 		};
 		this.pools = settings.pools.map((pool, index) => new Pool(index, pool, shared));
 		admission.pools = this.pools;
+		this.#configured = settings.pools.map(({ capacity }) => capacity);
 	}
 
 	// --- events of requests
@@ -101,7 +105,7 @@ export class SchedulingCore {
 		pool.dispatchAll(now);
 		if (requests.state(row) === WAITING) {
 			// Bounds are on waiting: one that starts at once needs no place in the queue.
-			const victim = this.#admission.overflow(row);
+			const victim = this.#admission.overflow(row, request.depthMultiplier);
 			if (victim >= 0) {
 				const own = victim === row;
 				const victimPool = this.pools[requests.pool(victim)]!;
@@ -252,9 +256,22 @@ export class SchedulingCore {
 
 	configureCapacity(pool: number, change: Partial<CapacitySettings>, now: Millis): void {
 		this.#tick(now);
+		const configured = { ...this.#configured[pool]!, ...change };
+		this.#configured[pool] = configured;
 		const target = this.pools[pool]!;
-		target.configure({ ...target.capacity, ...change }, now);
+		target.configure(scaledCapacity(configured, this.#capacityFactor), now);
 		target.dispatchAll(now);
+	}
+
+	/** What `configureCapacity` was told last, before any scaling. */
+	configuredCapacity(pool: number): CapacitySettings {
+		return this.#configured[pool]!;
+	}
+
+	/** Room and rates of all pools are this many times what is configured, now and whatever is configured later. */
+	scaleCapacity(factor: number, now: Millis): void {
+		this.#capacityFactor = factor;
+		for (const pool of this.pools) this.configureCapacity(pool.index, {}, now);
 	}
 
 	endpointUp(pool: number, endpoint: number, now: Millis): void {

@@ -24,6 +24,8 @@ export interface SubmitRequest {
 	startWithinMs: Millis;
 	/** Keep to the own bucket, or may use idle better ones (`atleast`, `hybrid` with buckets). */
 	mayUpgrade: boolean;
+	/** Scales the bounds on waiting that it is held to; 1 as a rule. */
+	depthMultiplier: number;
 	/** Index of the rule whose `maxQueueDepth` counts it, or -1. */
 	rule: number;
 	/** Bytes held while it waits (`max_waiting_bytes`). */
@@ -49,6 +51,7 @@ export function submitRequest(
 		timeoutMs: Number.POSITIVE_INFINITY,
 		startWithinMs: Number.POSITIVE_INFINITY,
 		mayUpgrade: false,
+		depthMultiplier: 1,
 		rule: -1,
 		bodyBytes: 0,
 		observed: true,

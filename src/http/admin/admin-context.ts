@@ -4,6 +4,7 @@
  */
 import type { ConfigProblem } from "../../config/problem.ts";
 import type { EffectiveValue } from "../../config/values.ts";
+import type { ZoneOffset } from "../../core/model/civil-time.ts";
 import type { EpochMillis } from "../../core/model/units.ts";
 import type { QuotaService } from "../../engine/quota-service.ts";
 import type { Stores } from "../../ports/stores.ts";
@@ -19,6 +20,7 @@ export interface AdminContext {
 	readonly quotas: QuotaService;
 	/** Whether a name is a time zone. */
 	readonly isZone: (name: string) => boolean;
+	readonly zoneOffset: ZoneOffset;
 	/** Levels that rules and tokens may name; absent when levels mean nothing here. */
 	readonly priorityLevels?: number;
 	/** Accounts, tokens or rules changed; the answer waits for it, so that a change is in force when it is acknowledged. */

@@ -13,6 +13,7 @@ import { ruleOperations } from "./rules.ts";
 import { schedulerOperations } from "./scheduler.ts";
 import { tokenOperations } from "./tokens.ts";
 import { usageOperations } from "./usage.ts";
+import { windowOperations } from "./windows.ts";
 
 export const adminOperations: readonly Operation[] = [
 	...tokenOperations,
@@ -20,6 +21,7 @@ export const adminOperations: readonly Operation[] = [
 	...ruleOperations,
 	...policyOperations,
 	...quotaOperations,
+	...windowOperations,
 	...usageOperations,
 	...auditOperations,
 	...schedulerOperations,

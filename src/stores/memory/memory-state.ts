@@ -2,6 +2,7 @@
  * The state that the memory stores share, and their transaction: a change works on the maps and is undone as a whole when it
  * refuses or throws. Values are replaced, never changed in place, so a shallow copy is enough to undo.
  */
+import type { TimeWindow } from "../../core/allocate/time-window.ts";
 import type { RoutingRule } from "../../core/model/policy.ts";
 import type { EpochMillis } from "../../core/model/units.ts";
 import type { Quota } from "../../core/quota/quota.ts";
@@ -21,6 +22,7 @@ export class MemoryState {
 	rulesSeeded = false;
 	/** By id; insertion is creation order. */
 	quotas = new Map<string, Quota>();
+	windows = new Map<string, TimeWindow>();
 	/** By quota and window start. */
 	quotaUsage = new Map<string, QuotaUsage>();
 	version = 0;
@@ -40,6 +42,7 @@ export class MemoryState {
 			rules: new Map(this.rules),
 			rulesSeeded: this.rulesSeeded,
 			quotas: new Map(this.quotas),
+			windows: new Map(this.windows),
 			quotaUsage: new Map(this.quotaUsage),
 			audit: [...this.audit],
 		};

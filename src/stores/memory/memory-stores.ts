@@ -9,6 +9,7 @@ import { MemoryPolicyStore } from "./policy-store.ts";
 import { MemoryQuotaStore } from "./quota-store.ts";
 import { MemoryRuleStore } from "./rule-store.ts";
 import { MemoryTokenStore } from "./token-store.ts";
+import { MemoryWindowStore } from "./window-store.ts";
 
 export function memoryStores(epochNow: () => EpochMillis): Stores {
 	const state = new MemoryState(epochNow);
@@ -20,6 +21,7 @@ export function memoryStores(epochNow: () => EpochMillis): Stores {
 		ledger: new MemoryLedgerStore(state),
 		audit: new MemoryAuditLog(state),
 		quotas: new MemoryQuotaStore(state),
+		windows: new MemoryWindowStore(state),
 		close: async () => undefined,
 	};
 }

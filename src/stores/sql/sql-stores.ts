@@ -9,6 +9,7 @@ import { SqlQuotaStore } from "./quota-store.ts";
 import { SqlRuleStore } from "./rule-store.ts";
 import type { SqlDatabase } from "./sql-database.ts";
 import { SqlTokenStore } from "./token-store.ts";
+import { SqlWindowStore } from "./window-store.ts";
 
 export function sqlStores(database: SqlDatabase, epochNow: () => EpochMillis): Stores {
 	return {
@@ -19,6 +20,7 @@ export function sqlStores(database: SqlDatabase, epochNow: () => EpochMillis): S
 		ledger: new SqlLedgerStore(database),
 		audit: new SqlAuditLog(database, epochNow),
 		quotas: new SqlQuotaStore(database, epochNow),
+		windows: new SqlWindowStore(database, epochNow),
 		close: () => database.close(),
 	};
 }
