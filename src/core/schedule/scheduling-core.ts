@@ -9,7 +9,7 @@
  * ```ts
  * const core = new SchedulingCore(coreSettings({ queues: priorityQueues({ levels: 5, defaultPriority: 4 }) }));
  * const ticket = core.submit(submitRequest({ flow: flowPath(["acme"]), promptTokens: 100, completionTokens: 50 }), 0);
- * for (let decision = core.next(); decision !== undefined; decision = core.next()) console.log(decision.kind); // dispatch
+ * for (let decision = core.next(); decision !== undefined; decision = core.next()) console.log(decision.kind); // → dispatch
  * core.finish(ticket, { promptTokens: 100, completionTokens: 42, cachedTokens: 0 }, 10);
  * ```
  */
