@@ -38,5 +38,13 @@ export {
 } from "./schedule/core-settings.ts";
 export type { Decision, DecisionKind, Reason, Ticket } from "./schedule/decision.ts";
 export { type FlowPath, flowPath } from "./schedule/flow-path.ts";
+export { type CoreEvent, RecordingCore, replay } from "./schedule/recording.ts";
 export { type FinalUsage, type QueueChange, SchedulingCore } from "./schedule/scheduling-core.ts";
+export type {
+	CoreSnapshot,
+	EndpointSnapshot,
+	PoolSnapshot,
+	QueueSnapshot,
+	RequestSnapshot,
+} from "./schedule/snapshot.ts";
 export { type SubmitRequest, submitRequest } from "./schedule/submit-request.ts";

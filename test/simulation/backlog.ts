@@ -45,11 +45,8 @@ export interface BacklogOptions {
 /** The dispatches in order. */
 export function serveBacklogged(options: BacklogOptions): Served[] {
 	const { clients, queueWeights, servers = 1 } = options;
-	const queues = priorityQueues({
-		levels: queueWeights.length,
-		defaultPriority: 0,
-		weights: queueWeights,
-	}).map((queue) => ({ ...queue, maxDepth: 1e6 }));
+	const [level] = priorityQueues({ levels: 2, defaultPriority: 0 });
+	const queues = queueWeights.map((weight) => ({ ...level!, weight, maxDepth: 1e6 }));
 	const settings = coreSettings({
 		scheduler: options.scheduler,
 		queues,
@@ -111,6 +108,11 @@ export function serveBacklogged(options: BacklogOptions): Served[] {
 	// Everybody is backlogged before anything is judged: the first dispatches are the caller's to skip.
 	top();
 	while (served.length < options.dispatches) {
+		if (ends.length === 0) {
+			now = Math.min(...clients.map((client) => client.fromMs ?? 0).filter((from) => from > now));
+			top();
+			continue;
+		}
 		ends.sort((a, b) => b.at - a.at);
 		const { at, ticket } = ends.pop()!;
 		now = at;

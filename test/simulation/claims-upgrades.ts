@@ -75,7 +75,7 @@ function setting(seed: number): Setting {
 function settingsOf(
 	{ buckets, unit, maxDistance, quotas }: Setting,
 	scheduler: SchedulerKind,
-	change: { soft: boolean; maxTimeMs?: number; maxDistance?: number; quotas?: readonly number[] },
+	change: { soft: boolean; slots?: number; maxTimeMs?: number; maxDistance?: number; quotas?: readonly number[] },
 ): CoreSettings {
 	// The last bucket has a twentieth of the first.
 	const decayRatio = 0.05 ** (1 / (buckets - 1));
@@ -107,7 +107,7 @@ function settingsOf(
 				endpoints: 1,
 				capacity: {
 					...DEFAULT_CAPACITY,
-					maxConcurrent: 1e6,
+					maxConcurrent: change.slots ?? 1e6,
 					maxPrefillTokens: Number.POSITIVE_INFINITY,
 					headroom: 0,
 					burstSeconds: BURST_SECONDS,
@@ -273,10 +273,10 @@ function limitsHeld(given: Setting, makeCore: MakeCore): { upgrades: number; vio
 	return { upgrades, violations };
 }
 
-/** Soft preemption, and how much later than without upgrades anything starts, as a part of what is allowed. */
-function betterNeverHurt(given: Setting, makeCore: MakeCore): { part: number; violations: string[] } {
-	const settings = settingsOf(given, "atleast", { soft: true });
-	const { requests, unit } = given;
+/** With soft preemption nobody waits for want of rate while upgraded requests run on its bucket. */
+function givenWay(given: Setting, slots: number, makeCore: MakeCore): { starts: number[]; violations: string[] } {
+	const settings = settingsOf(given, "atleast", { soft: true, slots });
+	const { requests } = given;
 	const waiting = settings.queues.map(() => 0);
 	const violations: string[] = [];
 	const paused = new Set<number>();
@@ -292,13 +292,22 @@ function betterNeverHurt(given: Setting, makeCore: MakeCore): { part: number; vi
 			waiting[requests[index]!.bucket]!--;
 		},
 		settled(core, now) {
+			const [pool] = core.pools;
 			for (const [bucket, count] of waiting.entries()) {
-				if (count > 0 && !paused.has(bucket) && core.pools[0]!.upgradedIn(bucket) > 0) {
-					violations.push(`bucket ${bucket} waits behind upgraded requests at ${now}`);
-				}
+				if (count === 0 || paused.has(bucket) || pool!.upgradedIn(bucket) === 0) continue;
+				if (pool!.blockedBy === "space" || pool!.rateOpen(bucket, now)) continue;
+				violations.push(`bucket ${bucket} waits behind upgraded requests at ${now}`);
 			}
 		},
 	});
+	return { starts, violations };
+}
+
+/** How much later than without upgrades anything starts, as a part of what is allowed. */
+function betterNeverHurt(given: Setting, makeCore: MakeCore): { part: number; violations: string[] } {
+	const settings = settingsOf(given, "atleast", { soft: true });
+	const { requests, unit } = given;
+	const { starts, violations } = givenWay(given, 1e6, makeCore);
 	const alone = play(requests, settings, makeCore, {}, false).starts;
 	let part = 0;
 	for (const [index, { bucket }] of requests.entries()) {
@@ -306,7 +315,7 @@ function betterNeverHurt(given: Setting, makeCore: MakeCore): { part: number; vi
 		const allowed = ((2 * burstOf(settings, bucket) + largest) / rateOf(settings, bucket)) * 1000;
 		part = Math.max(part, (starts[index]! - alone[index]!) / allowed);
 	}
-	return { part, violations };
+	return { part, violations: [...violations, ...givenWay(given, 12, makeCore).violations] };
 }
 
 function offIsStrict(given: Setting, makeCore: MakeCore): boolean {

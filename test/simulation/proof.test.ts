@@ -9,5 +9,8 @@ test("the page of proof is of these claims and faults", () => {
 	for (const { id, claim } of CLAIMS) expect(page).toContain(`| ${id} | ${claim} |`);
 	for (const { expected } of CLAIMS) expect(page).toContain(expected);
 	for (const { name, caughtBy } of FAULTS) expect(page).toContain(`| ${name} | ${caughtBy} |`);
+	for (const { id, longMargin } of CLAIMS) {
+		if (longMargin !== undefined) expect(page).toContain(`| ${id} | ${longMargin} |`);
+	}
 	expect(page).not.toContain("**no**");
 });

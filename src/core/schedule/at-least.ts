@@ -47,7 +47,8 @@ export class AtLeastBuckets implements Scheduler {
 		const { active } = this.#view;
 		for (let queue = active.next(0); queue >= 0; queue = active.next(queue + 1)) {
 			if (!this.#view.open(queue)) continue;
-			if (this.#view.hasRate(queue)) {
+			// Its own traffic is back: what runs on its capacity from other buckets gives way first.
+			if (this.#view.hasRate(queue) || (this.#view.upgradedIn(queue) > 0 && this.#view.reclaim(queue))) {
 				this.payer = queue;
 				return queue;
 			}

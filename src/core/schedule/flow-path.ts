@@ -37,3 +37,11 @@ export function flowPath(keys: readonly string[]): FlowPath {
 	}
 	return flowPathOf(ids);
 }
+
+/** The keys a path was made of. */
+export function keysOf(path: FlowPath): string[] {
+	return path.ids.map((id, step) => {
+		const outer = step === 0 ? 0 : path.ids[step - 1]!.length;
+		return id.slice(outer, -2).replaceAll("\0\x01", "\0");
+	});
+}

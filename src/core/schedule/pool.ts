@@ -305,6 +305,22 @@ export class Pool implements QueueView {
 		return this.upgrades.count(lender);
 	}
 
+	reclaim(lender: number): boolean {
+		const { settings, requests, wheel } = this.#shared;
+		if (!settings.upgrades.softPreemption) return false;
+		const isUpgraded = (ticket: Ticket) => this.isUpgraded(ticket, lender);
+		while (this.upgradedIn(lender) > 0) {
+			const ticket = this.upgrades.takeOldest(lender, isUpgraded);
+			if (ticket < 0) return false;
+			const row = requests.rowOf(ticket);
+			// The timer of a request in the window is not that of its upgrade.
+			if ((requests.flags(row) & FLAG_IN_WINDOW) === 0) wheel.cancel(row);
+			this.recharge(row, this.#now);
+			if (this.hasRate(lender)) return true;
+		}
+		return false;
+	}
+
 	/** Whether a ticket runs on a lender's capacity. */
 	isUpgraded(ticket: Ticket, lender: number): boolean {
 		const { requests } = this.#shared;

@@ -39,6 +39,8 @@ export interface QueueView {
 	floor(queue: number): number;
 	/** Upgraded requests that run on this queue's capacity. */
 	upgradedIn(lender: number): number;
+	/** Has upgraded requests go on at their own bucket's cost, longest-running first, until this queue's rate has room; whether it has. */
+	reclaim(lender: number): boolean;
 }
 
 export interface Scheduler {

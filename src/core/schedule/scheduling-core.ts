@@ -23,6 +23,7 @@ import { FlowTree } from "./flow-tree.ts";
 import { type Outlook, outlook } from "./outlook.ts";
 import { Pool, type QueueState } from "./pool.ts";
 import { ABORTING, FLAG_IN_WINDOW, RequestTable, RUNNING, WAITING } from "./request-table.ts";
+import { type CoreSnapshot, snapshotOf } from "./snapshot.ts";
 import type { SubmitRequest } from "./submit-request.ts";
 import { TimingWheel } from "./timing-wheel.ts";
 
@@ -101,7 +102,6 @@ export class SchedulingCore {
 		queue.enqueued++;
 		this.#admission.joined(row);
 		if (request.timeoutMs !== Number.POSITIVE_INFINITY) this.#wheel.set(row, now + request.timeoutMs, now);
-		this.#softPreempt(pool, request.queue, now);
 		pool.dispatchAll(now);
 		if (requests.state(row) === WAITING) {
 			// Bounds are on waiting: one that starts at once needs no place in the queue.
@@ -312,6 +312,11 @@ export class SchedulingCore {
 		return this.#tree.heapMoves;
 	}
 
+	/** What it sees now, as plain data. */
+	snapshot(): CoreSnapshot {
+		return snapshotOf(this.pools, this.#requests, this.#tree, this.waitingCount, this.#now);
+	}
+
 	isWaiting(ticket: Ticket): boolean {
 		const row = this.#requests.rowOf(ticket);
 		return row >= 0 && this.#requests.state(row) === WAITING;
@@ -414,20 +419,6 @@ export class SchedulingCore {
 			pool.recharge(row, now);
 		}
 		pool.dispatchAll(now);
-	}
-
-	/** The lender's own traffic found its capacity used by upgraded requests: the longest-running go on at their own cost. */
-	#softPreempt(pool: Pool, queue: number, now: Millis): void {
-		if (!this.settings.upgrades.softPreemption || pool.upgradedIn(queue) === 0) return;
-		const requests = this.#requests;
-		const isUpgraded = (ticket: Ticket) => pool.isUpgraded(ticket, queue);
-		while (pool.upgradedIn(queue) > 0 && !pool.rateOpen(queue, now)) {
-			const ticket = pool.upgrades.takeOldest(queue, isUpgraded);
-			if (ticket < 0) return;
-			const row = requests.rowOf(ticket);
-			if ((requests.flags(row) & FLAG_IN_WINDOW) === 0) this.#wheel.cancel(row);
-			pool.recharge(row, now);
-		}
 	}
 
 	#failOver(from: Pool, now: Millis): void {
