@@ -1,8 +1,8 @@
-/** `GET /v1/models`: what the pools list, aliases added, narrowed to what the token may use. */
+/** `GET /v1/models`: what the pools list, aliases added, narrowed to what is served and the token may use. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { RoutingMetadata } from "../core/model/routing.ts";
 import { openaiDialect } from "../protocol/dialects.ts";
 import { listedModels } from "../protocol/engines/models-list.ts";
+import type { JsonObject } from "../protocol/json.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { sendError } from "./error-response.ts";
 
@@ -33,20 +33,18 @@ async function answer(
 		sendError(response, openaiDialect, classified.refusal, requestId);
 		return;
 	}
-	const lists = await Promise.allSettled(
-		plane.poolNames.map((_, pool) => plane.upstreams.get(pool, 0, "/v1/models", TIMEOUT_MS)),
-	);
-	const models = new Map<string, unknown>();
-	for (const list of lists) {
-		if (list.status !== "fulfilled" || list.value.status !== 200) continue;
-		for (const model of listedModels(parse(list.value.text))) {
-			const id = model["id"];
-			if (typeof id === "string" && mayUse(classified.metadata, id) && !models.has(id)) models.set(id, model);
-		}
-	}
-	if (lists.every((list) => list.status === "rejected")) {
+	const lists = await Promise.all(plane.poolNames.map((_, pool) => listOf(plane, pool)));
+	if (lists.every((list) => list === undefined)) {
 		sendError(response, openaiDialect, { code: "upstream_unavailable", message: "no provider answers" }, requestId);
 		return;
+	}
+	const models = new Map<string, unknown>();
+	for (const model of lists.flatMap((list) => list ?? [])) {
+		const id = model["id"];
+		if (typeof id !== "string") continue;
+		for (const name of plane.lifecycle.namesFor(classified.metadata, id)) {
+			if (!models.has(name)) models.set(name, name === id ? model : { ...model, id: name });
+		}
 	}
 	const one = path.startsWith("/v1/models/") ? decoded(path.slice("/v1/models/".length)) : undefined;
 	if (one !== undefined && !models.has(one)) {
@@ -76,12 +74,20 @@ function decoded(name: string): string {
 	}
 }
 
-function mayUse(metadata: RoutingMetadata, model: string): boolean {
-	const allowed = metadata.token?.allowedModels;
-	return (
-		allowed === undefined ||
-		allowed.some((pattern) => pattern === model || (pattern.endsWith("*") && model.startsWith(pattern.slice(0, -1))))
-	);
+/** What the first endpoint of a pool to answer well lists; nothing of one that lists none; undefined when none answers. */
+async function listOf(plane: DataPlane, pool: number): Promise<readonly JsonObject[] | undefined> {
+	let answered = false;
+	const asked = plane.engine.core.pools[pool]!.endpoints.map(async (_, endpoint) => {
+		const { status, text } = await plane.upstreams.get(pool, endpoint, "/v1/models", TIMEOUT_MS);
+		answered = true;
+		if (status !== 200) throw new Error(`status ${status}`);
+		return listedModels(parse(text));
+	});
+	try {
+		return await Promise.any(asked);
+	} catch {
+		return answered ? [] : undefined;
+	}
 }
 
 function parse(text: string): unknown {

@@ -13,7 +13,7 @@ import { SlidingCounter } from "../classify/sliding-counter.ts";
 import type { Refusal } from "../model/error-code.ts";
 import type { AllocationDecision, RoutingRule } from "../model/policy.ts";
 import type { RequestFacts } from "../model/request-facts.ts";
-import type { RequestHints, RoutingMetadata } from "../model/routing.ts";
+import type { RequestHints, RoutingMetadata, TokenTraits } from "../model/routing.ts";
 import type { Millis, Tokens } from "../model/units.ts";
 import type { Usage } from "../model/usage.ts";
 import { type SubmitRequest, submitRequest } from "../schedule/submit-request.ts";
@@ -135,6 +135,18 @@ export class Lifecycle {
 		return answer;
 	}
 
+	/** Names that a model has for a client: its own where the token may use it, and the aliases that it may use. */
+	namesFor(metadata: RoutingMetadata, model: string): readonly string[] {
+		if (this.poolsOf(model).length === 0) return [];
+		const { aliases } = this.#settings;
+		const mayUseIt = mayUse(metadata.token, model);
+		const names = [...aliases]
+			.filter(([alias, target]) => target === model && (mayUseIt || mayUse(metadata.token, alias)))
+			.map(([alias]) => alias);
+		// A name that is an alias of another model means that one.
+		return mayUseIt && !aliases.has(model) ? [model, ...names] : names;
+	}
+
 	/** Pools that serve a model, in order; empty when none does. */
 	poolsOf(model: string): readonly number[] {
 		let pools = this.#poolsOf.get(model);
@@ -163,10 +175,7 @@ export class Lifecycle {
 		const { aliases, allocator, levelNames, estimator } = this.#settings;
 		const model = aliases.get(facts.model) ?? facts.model;
 		const { token } = metadata;
-		if (
-			token?.allowedModels !== undefined &&
-			!token.allowedModels.some((p) => matches(p, model) || matches(p, facts.model))
-		) {
+		if (token?.allowedModels !== undefined && !mayUse(token, model) && !mayUse(token, facts.model)) {
 			return refused(
 				"model_not_allowed",
 				`this token may not use model ${quote(facts.model)}; it may use ${token.allowedModels.join(", ")}`,
@@ -298,6 +307,11 @@ function refused(code: Refusal["code"], message: string, param?: string, retryAf
 			...(retryAfterMs === undefined ? {} : { retryAfterMs }),
 		},
 	};
+}
+
+/** Whether a token may use a model by this name. */
+function mayUse(token: TokenTraits | undefined, name: string): boolean {
+	return token?.allowedModels === undefined || token.allowedModels.some((pattern) => matches(pattern, name));
 }
 
 /** Quoted and cut: names come from clients. */
