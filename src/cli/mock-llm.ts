@@ -1,7 +1,7 @@
 /**
  * `tokligence mock-llm`: an upstream that behaves like a continuous-batching engine, for demos and tests.
  */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import type { Fault } from "../load/mock-fault.ts";
 import { parseFault } from "../load/mock-fault.ts";
 import { startMockLlm } from "../load/mock-llm-server.ts";
@@ -34,11 +34,10 @@ export function mockLlmCommand(): Command {
 			8000,
 		)
 		.option("--host <address>", "address to listen on", "127.0.0.1")
-		.option(
-			"--profile <name>",
-			`engine profile: ${ENGINE_PROFILE_NAMES.join(", ")}`,
-			profileNamed,
-			profileNamed(DEFAULT_PROFILE),
+		.addOption(
+			new Option("--profile <name>", `engine profile: ${ENGINE_PROFILE_NAMES.join(", ")}`)
+				.argParser(profileNamed)
+				.default(profileNamed(DEFAULT_PROFILE), DEFAULT_PROFILE),
 		)
 		.option(
 			"--seed <number>",
