@@ -92,3 +92,15 @@ test("aliases, pools and allocator change for the next request", () => {
 	expect(admitted.kind === "admitted" && [admitted.arrival.model, admitted.arrival.submit.queue]).toEqual(["y", 1]);
 	expect(life.poolsOf("x")).toEqual([]);
 });
+
+test("a request larger than a rule's burst costs the burst, and pays what it used beyond it afterwards", () => {
+	const life = lifecycle({ id: "r", name: "All", priorityOrder: 1, enabled: true, maxTps: 5 });
+	const admitted = life.admit(WHO, FACTS, context(), 0);
+	if (admitted.kind === "refused") throw new Error(admitted.refusal.message);
+	const usage = { promptTokens: 10, completionTokens: 8, cachedTokens: 0, source: "measured" as const };
+	life.settled(admitted.arrival, usage, 0);
+	// 10 were taken, 18 used: 8 in debt, and the next one waits until the burst of 10 is whole again.
+	const refused = life.admit(WHO, FACTS, context(), 0);
+	expect(refused).toMatchObject({ kind: "refused", refusal: { code: "rate_limited", retryAfterMs: 3600 } });
+	expect(life.admit(WHO, FACTS, context(), 3600).kind).toBe("admitted");
+});

@@ -252,14 +252,15 @@ export class Lifecycle {
 	settled(arrival: Arrival, usage: Usage, now: Millis): void {
 		const { facts, model, flowKey, rule, submit } = arrival;
 		this.#settings.estimator.learn(model, flowKey, facts.promptChars, usage, facts.sequences, facts.promptExtraTokens);
-		const unused = submit.promptTokens + submit.completionTokens - usage.promptTokens - usage.completionTokens;
-		this.#tokenLimits[rule.index]?.giveBack(unused, now);
+		const taken = this.#costUnder(rule, submit.promptTokens + submit.completionTokens);
+		this.#tokenLimits[rule.index]?.giveBack(taken - usage.promptTokens - usage.completionTokens, now);
 	}
 
 	/** The end of a request that never ran: nothing was used. */
 	withdrawn(arrival: Arrival, now: Millis): void {
 		const { rule, submit } = arrival;
-		this.#tokenLimits[rule.index]?.giveBack(submit.promptTokens + submit.completionTokens, now);
+		const taken = this.#costUnder(rule, submit.promptTokens + submit.completionTokens);
+		this.#tokenLimits[rule.index]?.giveBack(taken, now);
 	}
 
 	#limit(rule: CompiledRule, tokens: Tokens, now: Millis): Admitted | undefined {
@@ -272,9 +273,7 @@ export class Lifecycle {
 				waitRequests,
 			);
 		}
-		const limit = this.#tokenLimits[rule.index];
-		// A request larger than the burst would never be admitted: it costs the whole burst instead.
-		const waitTokens = limit?.take(Math.min(tokens, (rule.rule.maxTps ?? 0) * this.#settings.burstSeconds), now) ?? 0;
+		const waitTokens = this.#tokenLimits[rule.index]?.take(this.#costUnder(rule, tokens), now) ?? 0;
 		if (waitTokens === 0) return undefined;
 		this.#requestLimits[rule.index]?.giveBack(1, now);
 		return refused(
@@ -283,6 +282,11 @@ export class Lifecycle {
 			undefined,
 			waitTokens,
 		);
+	}
+
+	/** A request larger than the burst would never be admitted: it costs the whole burst instead. */
+	#costUnder({ rule }: CompiledRule, tokens: Tokens): Tokens {
+		return Math.min(tokens, (rule.maxTps ?? 0) * this.#settings.burstSeconds);
 	}
 
 	#makeLimits(now: Millis): void {
