@@ -59,6 +59,11 @@ export class RateBucket {
 		this.#balance = Math.max(-burst, Math.min(burst, this.#balance));
 	}
 
+	/** Lets `burstSeconds` of its rate gather. */
+	spread(burstSeconds: number, now: Millis): void {
+		this.configure(this.ratePerSec, Math.max(1, this.ratePerSec * burstSeconds), now);
+	}
+
 	balance(now: Millis): number {
 		this.#refill(now);
 		return this.#balance;

@@ -10,8 +10,8 @@
  * nothing of it waits or runs and its finish ≤ V of its parent: an idle flow keeps its debt and hoards no credit. A sweep hand
  * looks at two idle nodes per submission, so keys seen once leave nothing behind.
  *
- * Nodes and requests are small integers. A node is 48 bytes of links and counters and 48 of tags, each side by side in one array:
- * what one step needs comes in one or two cache lines. Cost per dispatch: Σ log(children).
+ * Nodes and requests are small integers. A node is 64 bytes, one cache line: eight counters and links, four tags. A heap keeps the
+ * keys of its nodes in itself, so that sifting reads neighbours in memory and not a line per node. Cost per dispatch: Σ log(children).
  */
 import type { Cost } from "../model/units.ts";
 import { type FlowPath, flowPathOf } from "./flow-path.ts";
@@ -22,31 +22,34 @@ const SWEEP_PER_SUBMIT = 2;
 /** `peek` has to look again. */
 const UNKNOWN = -2;
 
-/** Links and counters of a node. */
-const LINKS = 12;
+/** Width of a node in 32-bit words, and where its links and counters are. */
+const LINKS = 16;
 const PARENT = 0;
 const WAITING = 1;
 const RUNNING = 2;
+/** In its parent's heap. */
 const POSITION = 3;
+/** A root is in no heap: of it, the request that `peek` found, while nothing happened since. */
+const TOP = 3;
+/** An idle node is in no heap either. */
+const IDLE_PREVIOUS = 3;
 const HEAD = 4;
 const TAIL = 5;
 const CHILDREN = 6;
 const IDLE_NEXT = 7;
-const IDLE_PREVIOUS = 8;
-/** Counts the lives of a node, so that a note of where a flow was found is known to be old. */
-const GENERATION = 9;
-/** Of a root: the request that `peek` found, while nothing happened since. */
-const TOP = 10;
 
-/** Tags of a node. */
-const TAGS = 6;
-const TAG = 0;
-const ORDER = 1;
-const FINISH = 2;
+/** The same in doubles: its tags. */
+const TAGS = 8;
+const FINISH = 4;
 /** Tag at which its present backlog began: a refund reaches down to it, below V too, but never to credit from before. */
-const FLOOR = 3;
-const VIRTUAL = 4;
-const MAX_FINISH = 5;
+const FLOOR = 5;
+/** V of its children, and the largest finish tag among them. */
+const VIRTUAL = 6;
+const MAX_FINISH = 7;
+
+/** An entry of a heap: start tag, order of activation, node. Four children each: half the levels of a binary heap. */
+const ENTRY = 3;
+const ARITY = 4;
 
 export class FlowTree {
 	#capacity = 64;
@@ -55,7 +58,9 @@ export class FlowTree {
 	readonly #requests: RequestTable;
 
 	#links = new Int32Array(this.#capacity * LINKS);
-	#tags = new Float64Array(this.#capacity * TAGS);
+	#tags = new Float64Array(this.#links.buffer);
+	/** Counts the lives of a node, so that a path's note of where it was found is known to be old. */
+	#generations = new Int32Array(this.#capacity);
 	#heap: (number[] | undefined)[] = [];
 	#id: string[] = [];
 	#index: (Map<string, number> | undefined)[] = [];
@@ -74,7 +79,8 @@ export class FlowTree {
 		const root = this.#allocate();
 		this.#links[root * LINKS + PARENT] = NONE;
 		this.#index[root] = new Map();
-		this.#heap[root] = [];
+		this.#links[root * LINKS + TOP] = UNKNOWN;
+		this.#heap[root] = emptyHeap();
 		return root;
 	}
 
@@ -106,7 +112,7 @@ export class FlowTree {
 		if (
 			path.foundRoot === root &&
 			path.foundIn === this &&
-			this.#links[path.foundLeaf * LINKS + GENERATION] === path.foundGeneration
+			this.#generations[path.foundLeaf] === path.foundGeneration
 		) {
 			return path.foundLeaf;
 		}
@@ -114,7 +120,7 @@ export class FlowTree {
 		path.foundIn = this;
 		path.foundRoot = root;
 		path.foundLeaf = leaf;
-		path.foundGeneration = this.#links[leaf * LINKS + GENERATION]!;
+		path.foundGeneration = this.#generations[leaf]!;
 		return leaf;
 	}
 
@@ -151,7 +157,7 @@ export class FlowTree {
 		let top = NONE;
 		if (links[root * LINKS + WAITING] !== 0) {
 			let node = root;
-			for (let heap = this.#heap[node]; heap !== undefined && heap.length > 0; heap = this.#heap[node]) node = heap[0]!;
+			for (let heap = this.#heap[node]; heap !== undefined && heap.length > 0; heap = this.#heap[node]) node = heap[2]!;
 			top = links[node * LINKS + HEAD]!;
 		}
 		links[root * LINKS + TOP] = top;
@@ -168,7 +174,9 @@ export class FlowTree {
 		for (let parent = links[node * LINKS + PARENT]!; parent !== NONE; parent = links[node * LINKS + PARENT]!) {
 			const tag = node * TAGS;
 			const above = parent * TAGS;
-			const start = tags[tag + TAG]!;
+			const heap = this.#heap[parent]!;
+			const position = links[node * LINKS + POSITION]!;
+			const start = heap[position * ENTRY]!;
 			const finish = start + amount;
 			if (start > tags[above + VIRTUAL]!) tags[above + VIRTUAL] = start;
 			if (finish > tags[above + MAX_FINISH]!) tags[above + MAX_FINISH] = finish;
@@ -176,13 +184,8 @@ export class FlowTree {
 			links[node * LINKS + RUNNING]!++;
 			const left = links[node * LINKS + WAITING]! - 1;
 			links[node * LINKS + WAITING] = left;
-			if (left > 0) {
-				tags[tag + TAG] = finish;
-				tags[tag + ORDER] = ++this.#activations;
-				this.#siftDown(parent, links[node * LINKS + POSITION]!);
-			} else {
-				this.#heapRemove(parent, node);
-			}
+			if (left > 0) this.#siftDown(heap, position, finish, ++this.#activations, node);
+			else this.#heapRemove(heap, position, node);
 			amount = cost;
 			node = parent;
 		}
@@ -199,7 +202,7 @@ export class FlowTree {
 		for (let parent = links[node * LINKS + PARENT]!; parent !== NONE; parent = links[node * LINKS + PARENT]!) {
 			const left = links[node * LINKS + WAITING]! - 1;
 			links[node * LINKS + WAITING] = left;
-			if (left === 0) this.#heapRemove(parent, node);
+			if (left === 0) this.#heapRemove(this.#heap[parent]!, links[node * LINKS + POSITION]!, node);
 			node = parent;
 		}
 		links[node * LINKS + WAITING]!--;
@@ -219,14 +222,13 @@ export class FlowTree {
 			tags[at + FINISH] = finish;
 			if (finish > tags[parent * TAGS + MAX_FINISH]!) tags[parent * TAGS + MAX_FINISH] = finish;
 			if (links[node * LINKS + WAITING]! > 0) {
-				const tag = tags[at + TAG]!;
+				const heap = this.#heap[parent]!;
+				const position = links[node * LINKS + POSITION]!;
+				const tag = heap[position * ENTRY]!;
+				const order = heap[position * ENTRY + 1]!;
 				const start = Math.max(finish, tags[at + FLOOR]!);
-				if (start !== tag) {
-					tags[at + TAG] = start;
-					const position = links[node * LINKS + POSITION]!;
-					if (start < tag) this.#siftUp(parent, position);
-					else this.#siftDown(parent, position);
-				}
+				if (start < tag) this.#siftUp(heap, position, start, order, node);
+				else if (start > tag) this.#siftDown(heap, position, start, order, node);
 			}
 			amount = delta;
 			node = parent;
@@ -253,7 +255,7 @@ export class FlowTree {
 				this.#links[child * LINKS + PARENT] = node;
 				this.#id[child] = id;
 				this.#links[node * LINKS + CHILDREN]!++;
-				this.#heap[node] ??= [];
+				this.#heap[node] ??= emptyHeap();
 				index.set(id, child);
 			}
 			node = child;
@@ -274,12 +276,11 @@ export class FlowTree {
 				changed = true;
 				if (links[node * LINKS + IDLE_NEXT] !== NONE) this.#idleRemove(node);
 				const start = Math.max(tags[node * TAGS + FINISH]!, tags[parent * TAGS + VIRTUAL]!);
-				tags[node * TAGS + TAG] = start;
 				tags[node * TAGS + FLOOR] = start;
-				tags[node * TAGS + ORDER] = ++this.#activations;
 				const heap = this.#heap[parent]!;
-				heap.push(node);
-				this.#siftUp(parent, heap.length - 1);
+				const order = ++this.#activations;
+				heap.push(start, order, node);
+				this.#siftUp(heap, heap.length / ENTRY - 1, start, order, node);
 			}
 			node = parent;
 		}
@@ -329,7 +330,7 @@ export class FlowTree {
 		if (links[at + IDLE_NEXT] !== NONE) this.#idleRemove(node);
 		this.#index[this.#rootOf(parent)]!.delete(this.#id[node]!);
 		links[parent * LINKS + CHILDREN]!--;
-		links[at + GENERATION]!++;
+		this.#generations[node]!++;
 		this.#id[node] = "";
 		this.#free.push(node);
 		return true;
@@ -381,75 +382,64 @@ export class FlowTree {
 		links[node * LINKS + IDLE_NEXT] = NONE;
 	}
 
-	// Binary heaps of children by (start tag, order of activation).
+	// Heaps of children by (start tag, order of activation). Both sifts file a node with that key from a free place on.
 
-	#siftUp(parent: number, from: number): void {
+	#siftUp(heap: number[], from: number, tag: number, order: number, node: number): void {
 		const links = this.#links;
-		const tags = this.#tags;
-		const heap = this.#heap[parent]!;
-		const node = heap[from]!;
-		const tag = tags[node * TAGS + TAG]!;
-		const order = tags[node * TAGS + ORDER]!;
 		let at = from;
 		while (at > 0) {
-			const up = (at - 1) >> 1;
-			const other = heap[up]!;
-			const otherTag = tags[other * TAGS + TAG]!;
-			if (otherTag < tag || (otherTag === tag && tags[other * TAGS + ORDER]! < order)) break;
-			heap[at] = other;
+			const up = Math.floor((at - 1) / ARITY);
+			const otherTag = heap[up * ENTRY]!;
+			if (otherTag < tag || (otherTag === tag && heap[up * ENTRY + 1]! < order)) break;
+			const other = heap[up * ENTRY + 2]!;
+			put(heap, at, otherTag, heap[up * ENTRY + 1]!, other);
 			links[other * LINKS + POSITION] = at;
 			at = up;
 			this.heapMoves++;
 		}
-		heap[at] = node;
+		put(heap, at, tag, order, node);
 		links[node * LINKS + POSITION] = at;
 	}
 
-	#siftDown(parent: number, from: number): void {
+	#siftDown(heap: number[], from: number, tag: number, order: number, node: number): void {
 		const links = this.#links;
-		const tags = this.#tags;
-		const heap = this.#heap[parent]!;
-		const length = heap.length;
-		const node = heap[from]!;
-		const tag = tags[node * TAGS + TAG]!;
-		const order = tags[node * TAGS + ORDER]!;
+		const count = heap.length / ENTRY;
 		let at = from;
 		let moves = 0;
-		for (let child = 2 * at + 1; child < length; child = 2 * at + 1) {
-			let best = heap[child]!;
-			let bestTag = tags[best * TAGS + TAG]!;
-			if (child + 1 < length) {
-				const right = heap[child + 1]!;
-				const rightTag = tags[right * TAGS + TAG]!;
-				if (rightTag < bestTag || (rightTag === bestTag && tags[right * TAGS + ORDER]! < tags[best * TAGS + ORDER]!)) {
-					best = right;
-					bestTag = rightTag;
-					child++;
+		for (let first = at * ARITY + 1; first < count; first = at * ARITY + 1) {
+			const end = Math.min(first + ARITY, count);
+			let best = first;
+			let bestTag = heap[first * ENTRY]!;
+			for (let child = first + 1; child < end; child++) {
+				const childTag = heap[child * ENTRY]!;
+				if (childTag < bestTag || (childTag === bestTag && heap[child * ENTRY + 1]! < heap[best * ENTRY + 1]!)) {
+					best = child;
+					bestTag = childTag;
 				}
 			}
-			if (tag < bestTag || (tag === bestTag && order < tags[best * TAGS + ORDER]!)) break;
-			heap[at] = best;
-			links[best * LINKS + POSITION] = at;
-			at = child;
+			if (tag < bestTag || (tag === bestTag && order < heap[best * ENTRY + 1]!)) break;
+			const other = heap[best * ENTRY + 2]!;
+			put(heap, at, bestTag, heap[best * ENTRY + 1]!, other);
+			links[other * LINKS + POSITION] = at;
+			at = best;
 			moves++;
 		}
-		heap[at] = node;
+		put(heap, at, tag, order, node);
 		links[node * LINKS + POSITION] = at;
 		this.heapMoves += moves;
 	}
 
-	#heapRemove(parent: number, node: number): void {
-		const links = this.#links;
-		const heap = this.#heap[parent]!;
-		const at = links[node * LINKS + POSITION]!;
+	#heapRemove(heap: number[], at: number, node: number): void {
 		const last = heap.pop()!;
+		const order = heap.pop()!;
+		const tag = heap.pop()!;
 		if (last !== node) {
-			heap[at] = last;
-			links[last * LINKS + POSITION] = at;
-			this.#siftUp(parent, at);
-			this.#siftDown(parent, links[last * LINKS + POSITION]!);
+			const up = Math.floor((at - 1) / ARITY) * ENTRY;
+			const rises = at > 0 && (tag < heap[up]! || (tag === heap[up]! && order < heap[up + 1]!));
+			if (rises) this.#siftUp(heap, at, tag, order, last);
+			else this.#siftDown(heap, at, tag, order, last);
 		}
-		links[node * LINKS + POSITION] = NONE;
+		this.#links[node * LINKS + POSITION] = NONE;
 	}
 
 	#allocate(): number {
@@ -457,14 +447,11 @@ export class FlowTree {
 		if (node >= this.#capacity) this.#grow();
 		const links = this.#links;
 		const at = node * LINKS;
-		// All but the generation, which goes on.
-		links.fill(0, at, at + GENERATION);
+		links.fill(0, at, at + LINKS);
 		links[at + POSITION] = NONE;
 		links[at + HEAD] = NONE;
 		links[at + TAIL] = NONE;
 		links[at + IDLE_NEXT] = NONE;
-		links[at + TOP] = UNKNOWN;
-		this.#tags.fill(0, node * TAGS, node * TAGS + TAGS);
 		return node;
 	}
 
@@ -472,10 +459,24 @@ export class FlowTree {
 		const capacity = this.#capacity + Math.max(64, this.#capacity >> 2);
 		const links = new Int32Array(capacity * LINKS);
 		links.set(this.#links);
+		const generations = new Int32Array(capacity);
+		generations.set(this.#generations);
 		this.#links = links;
-		const tags = new Float64Array(capacity * TAGS);
-		tags.set(this.#tags);
-		this.#tags = tags;
+		this.#tags = new Float64Array(links.buffer);
+		this.#generations = generations;
 		this.#capacity = capacity;
 	}
+}
+
+function put(heap: number[], at: number, tag: number, order: number, node: number): void {
+	heap[at * ENTRY] = tag;
+	heap[at * ENTRY + 1] = order;
+	heap[at * ENTRY + 2] = node;
+}
+
+/** An empty list that the engine stores as doubles from the start: lists of both kinds would slow down every access. */
+function emptyHeap(): number[] {
+	const heap = [0.5];
+	heap.length = 0;
+	return heap;
 }

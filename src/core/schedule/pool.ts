@@ -117,6 +117,15 @@ export class Pool implements QueueView {
 	readonly #privileged = new QueueSet();
 	/** 1 for queues that nothing but space ever keeps back: no ceiling of their own, no prefill window. */
 	readonly #ungated: Uint8Array;
+	/** Whether any queue is gated: then what `ready` says of one may change without a change of the queue. */
+	anyGated = false;
+	/**
+	 * Whether nothing is to be done when all slots are taken: nobody to preempt, no privileged queue whose rate has to be asked. A
+	 * full pool is the state whose speed matters, and its events then end early.
+	 */
+	#fullIsFinal = false;
+	/** Capacity was lowered at some time: what waits may no longer fit at all. */
+	#shrank = false;
 	#tokenRate: RateBucket | undefined;
 	#requestRate: RateBucket | undefined;
 	#weightTotal = 0;
@@ -165,6 +174,8 @@ export class Pool implements QueueView {
 	}
 
 	configure(capacity: CapacitySettings, now: Millis): void {
+		const { maxConcurrent, maxInflightTokens } = this.capacity;
+		if (capacity.maxConcurrent < maxConcurrent || capacity.maxInflightTokens < maxInflightTokens) this.#shrank = true;
 		this.capacity = capacity;
 		this.window.configure(capacity.maxPrefillTokens, capacity.prefillWindowMs);
 		for (const endpoint of this.endpoints) {
@@ -174,9 +185,11 @@ export class Pool implements QueueView {
 		for (const queue of capacity.headroomFor) if (queue < this.count) this.#privileged.add(queue);
 		this.#tokenRate = changedRate(this.#tokenRate, capacity.maxTokensPerSec, capacity.burstSeconds, now);
 		this.#requestRate = changedRate(this.#requestRate, capacity.maxRps, capacity.burstSeconds, now);
-		for (const state of this.queues) {
-			this.limitQueue(state, { limitTps: state.tokenRate?.ratePerSec, limitRps: state.requestRate?.ratePerSec }, now);
+		for (const { tokenRate, requestRate } of this.queues) {
+			tokenRate?.spread(capacity.burstSeconds, now);
+			requestRate?.spread(capacity.burstSeconds, now);
 		}
+		this.#findGates();
 		this.weightsChanged();
 	}
 
@@ -199,9 +212,20 @@ export class Pool implements QueueView {
 		const { limitTps, limitRps } = change;
 		if (limitTps !== undefined) state.tokenRate = changedRate(state.tokenRate, limitTps, burstSeconds, now);
 		if (limitRps !== undefined) state.requestRate = changedRate(state.requestRate, limitRps, burstSeconds, now);
-		const queue = this.queues.indexOf(state);
-		const open = this.window.tokens === Number.POSITIVE_INFINITY || this.#privileged.has(queue);
-		this.#ungated[queue] = open && state.tokenRate === undefined && state.requestRate === undefined ? 1 : 0;
+		this.#findGates();
+	}
+
+	#findGates(): void {
+		const windowOff = this.window.tokens === Number.POSITIVE_INFINITY;
+		let privilegedGated = false;
+		for (const [queue, { tokenRate, requestRate }] of this.queues.entries()) {
+			const privileged = this.#privileged.has(queue);
+			const ungated = (windowOff || privileged) && tokenRate === undefined && requestRate === undefined;
+			this.#ungated[queue] = ungated ? 1 : 0;
+			if (privileged && !ungated) privilegedGated = true;
+		}
+		this.anyGated = this.#ungated.includes(0);
+		this.#fullIsFinal = !privilegedGated && this.#shared.settings.preemption === undefined;
 	}
 
 	/** Whether a queue's own ceilings have room at `now`. */
@@ -482,11 +506,16 @@ export class Pool implements QueueView {
 					return;
 				}
 			}
+			if (this.#fullIsFinal && this.#isFull() && (!this.#shrank || this.#headCouldRun(queue))) {
+				this.blockedBy = "space";
+				this.#heldSince = now;
+				return;
+			}
 			const row = this.#head(queue);
 			const endpoint = this.#endpointFor(row, queue);
 			if (endpoint >= 0) {
 				this.#dispatch(row, queue, payer, endpoint, false);
-			} else if (!this.couldRun(this.#shared.requests.sequences(row), this.#shared.requests.charge(row))) {
+			} else if (!this.#headCouldRun(queue)) {
 				this.#shared.cannotRun(row);
 			} else if (this.#privileged.has(queue) || !this.scheduler.ignoresOrder || !this.#dispatchAhead()) {
 				this.blockedBy = "space";
@@ -495,6 +524,14 @@ export class Pool implements QueueView {
 				return;
 			}
 		}
+	}
+
+	/** No endpoint has a slot: whatever is picked has to wait. */
+	#isFull(): boolean {
+		for (const endpoint of this.endpoints) {
+			if (endpoint.up && endpoint.sequences < endpoint.sequencesMax) return false;
+		}
+		return true;
 	}
 
 	#pickBestEffort(): number {
@@ -640,6 +677,12 @@ export class Pool implements QueueView {
 		const row = this.#shared.tree.peek(this.queues[queue]!.root);
 		if (row < 0) throw new InvariantError(`queue ${queue} is active and empty`);
 		return row;
+	}
+
+	#headCouldRun(queue: number): boolean {
+		const { requests } = this.#shared;
+		const row = this.#head(queue);
+		return this.couldRun(requests.sequences(row), requests.charge(row));
 	}
 
 	#costOf(row: number): Cost {

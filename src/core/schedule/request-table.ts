@@ -5,9 +5,9 @@
  * States: free → waiting → running → (aborting →) free, and running/aborting → waiting when it is taken back. Only
  * `SchedulingCore` and `Pool` move between them.
  *
- * A row is 64 bytes of small fields, seen through views of one buffer, and two times of 8 bytes: with a hundred thousand waiting
- * nearly every row that is touched comes from far memory, and one cache line a row costs a fraction of a column a field. The
- * accessors are small enough for the engine to inline.
+ * A row is 64 bytes, one cache line, seen through views of one buffer: with a hundred thousand waiting nearly every row that is
+ * touched comes from far memory, and one line a row costs a fraction of a column a field. What starting a request does not need is
+ * in a second table of 16 bytes. The accessors are small enough for the engine to inline.
  */
 import { InvariantError } from "../model/invariant-error.ts";
 import type { Millis, Tokens } from "../model/units.ts";
@@ -37,18 +37,20 @@ export const FLAG_BUFFERED = 32;
 
 /** Width of a row in the 32-bit views, and where its fields are. */
 const WORDS = 16;
-const PROMPT = 0;
-const COMPLETION = 1;
-const CACHED = 2;
-const PRODUCED = 3;
-const LEAF = 4;
-const NEXT = 5;
-const PREVIOUS = 6;
-const TIMER_NEXT = 7;
-const TIMER_PREVIOUS = 8;
-const BODY_BYTES = 9;
-const WEIGHT = 10;
-const TIMEOUT = 11;
+const PROMPT = 2;
+const COMPLETION = 3;
+const CACHED = 4;
+const PRODUCED = 5;
+const LEAF = 6;
+const NEXT = 7;
+const TIMER_NEXT = 8;
+const TIMER_PREVIOUS = 9;
+const BODY_BYTES = 10;
+const WEIGHT = 11;
+
+/** The same in 64-bit numbers. */
+const TIMES = 8;
+const ARRIVAL = 0;
 
 /** The same in the 16-bit views. */
 const HALVES = 32;
@@ -67,10 +69,12 @@ const REQUEUES = 51;
 const QUEUE = 52;
 const PAYER = 53;
 
-/** Times have a table of their own: 64-bit numbers would not fit the line. */
-const TIMES = 2;
-const ARRIVAL = 0;
-const DUE_AT = 1;
+/** The second table, in 64-bit numbers and in words. */
+const COLD_TIMES = 2;
+const DUE_AT = 0;
+const COLD_WORDS = 4;
+const TIMEOUT = 2;
+const PREVIOUS = 3;
 
 const INITIAL_ROWS = 64;
 /** Small tables double; large ones grow by an eighth, so that little of their memory is ever idle. */
@@ -87,7 +91,10 @@ export class RequestTable {
 	#halves = new Int16Array(this.#words.buffer);
 	#unsigned = new Uint16Array(this.#words.buffer);
 	#bytes = new Uint8Array(this.#words.buffer);
-	#times = new Float64Array(INITIAL_ROWS * TIMES);
+	#times = new Float64Array(this.#words.buffer);
+	#coldTimes = new Float64Array(INITIAL_ROWS * COLD_TIMES);
+	#coldWords = new Int32Array(this.#coldTimes.buffer);
+	#coldFloats = new Float32Array(this.#coldTimes.buffer);
 	/** What rarely differs between requests: alternative pools. */
 	readonly alternatives = new Map<number, readonly number[]>();
 
@@ -130,9 +137,8 @@ export class RequestTable {
 		words[word + COMPLETION] = request.completionTokens;
 		words[word + CACHED] = request.cachedTokens;
 		words[word + BODY_BYTES] = request.bodyBytes;
-		const floats = this.#floats;
-		floats[word + WEIGHT] = request.weight;
-		floats[word + TIMEOUT] = request.timeoutMs;
+		this.#floats[word + WEIGHT] = request.weight;
+		this.#coldFloats[row * COLD_WORDS + TIMEOUT] = request.timeoutMs;
 		const halves = this.#halves;
 		const half = row * HALVES;
 		halves[half + POOL] = pool;
@@ -223,11 +229,11 @@ export class RequestTable {
 
 	/** While it waits the one before it in its flow; means nothing of the first. */
 	previous(row: number): number {
-		return this.#words[row * WORDS + PREVIOUS]!;
+		return this.#coldWords[row * COLD_WORDS + PREVIOUS]!;
 	}
 
 	setPrevious(row: number, previous: number): void {
-		this.#words[row * WORDS + PREVIOUS] = previous;
+		this.#coldWords[row * COLD_WORDS + PREVIOUS] = previous;
 	}
 
 	timerNext(row: number): number {
@@ -256,11 +262,11 @@ export class RequestTable {
 
 	/** Longest wait from arrival, extended by the time it ran; `Infinity` is no limit. */
 	timeout(row: number): Millis {
-		return this.#floats[row * WORDS + TIMEOUT]!;
+		return this.#coldFloats[row * COLD_WORDS + TIMEOUT]!;
 	}
 
 	setTimeout(row: number, timeoutMs: Millis): void {
-		this.#floats[row * WORDS + TIMEOUT] = timeoutMs;
+		this.#coldFloats[row * COLD_WORDS + TIMEOUT] = timeoutMs;
 	}
 
 	pool(row: number): number {
@@ -345,11 +351,11 @@ export class RequestTable {
 
 	/** Of the timer: the deadline while waiting. */
 	dueAt(row: number): Millis {
-		return this.#times[row * TIMES + DUE_AT]!;
+		return this.#coldTimes[row * COLD_TIMES + DUE_AT]!;
 	}
 
 	setDueAt(row: number, at: Millis): void {
-		this.#times[row * TIMES + DUE_AT] = at;
+		this.#coldTimes[row * COLD_TIMES + DUE_AT] = at;
 	}
 
 	#grow(): void {
@@ -357,14 +363,17 @@ export class RequestTable {
 		const capacity = Math.min(ROW_LIMIT, old < DOUBLING_ROWS ? old * 2 : old + (old >> 3));
 		const words = new Int32Array(capacity * WORDS);
 		words.set(this.#words);
-		const times = new Float64Array(capacity * TIMES);
-		times.set(this.#times);
+		const coldTimes = new Float64Array(capacity * COLD_TIMES);
+		coldTimes.set(this.#coldTimes);
 		this.#words = words;
 		this.#floats = new Float32Array(words.buffer);
 		this.#halves = new Int16Array(words.buffer);
 		this.#unsigned = new Uint16Array(words.buffer);
 		this.#bytes = new Uint8Array(words.buffer);
-		this.#times = times;
+		this.#times = new Float64Array(words.buffer);
+		this.#coldTimes = coldTimes;
+		this.#coldWords = new Int32Array(coldTimes.buffer);
+		this.#coldFloats = new Float32Array(coldTimes.buffer);
 		this.#capacity = capacity;
 	}
 }

@@ -21,6 +21,8 @@ export interface QueueView {
 	readonly weights: Float64Array;
 	/** True when nothing runs and no queue is active. */
 	readonly isIdle: boolean;
+	/** False when `ready` is true for every active queue at all times. */
+	readonly anyGated: boolean;
 	/** False while a queue must be passed over: its own rate or limit, or the prefill window. */
 	ready(queue: number): boolean;
 	/** Like `ready`, but without the queue's own rate (it may run on another's). */

@@ -188,7 +188,14 @@ test("deficit round robin serves although rounding leaves a deficit just short o
 	active.add(0);
 	for (let weight = 0.01; weight < 3; weight += 0.013) {
 		for (const debt of [0.1, 1 / 3, 1234.567, 98_765.4321]) {
-			const view = { count: 1, active, weights: Float64Array.of(weight), ready: () => true, waiting: () => 1 };
+			const view = {
+				count: 1,
+				active,
+				weights: Float64Array.of(weight),
+				anyGated: false,
+				ready: () => true,
+				waiting: () => 1,
+			};
 			// A head that is a whole number of quanta away, so that the last bit decides.
 			let head = 0;
 			const scheduler = new DeficitRoundRobin({ ...view, headCost: () => head } as unknown as QueueView, 0.1);

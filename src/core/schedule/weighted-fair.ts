@@ -9,49 +9,68 @@ import type { Cost } from "../model/units.ts";
 import { QueueSet } from "./queue-set.ts";
 import type { QueueView, Scheduler } from "./scheduler.ts";
 
+/** Queues to a block: the pick looks at the smallest tag of each block, and only into blocks that can hold the best. */
+const BLOCK_BITS = 4;
+const BLOCK = 1 << BLOCK_BITS;
+const NEVER = Number.POSITIVE_INFINITY;
+/** Of a block whose smallest tag went up: the next pick looks into it. */
+const UNKNOWN = Number.NEGATIVE_INFINITY;
+
 export class WeightedFair implements Scheduler {
 	readonly #view: QueueView;
 	readonly #finish: Float64Array;
 	/** Tag at which the present backlog of a queue began; of those in `#backlogged` only. */
 	readonly #floor: Float64Array;
-	/** Start tags, `Infinity` for queues outside `#backlogged`: the pick is the smallest of a dense array. */
+	/** Start tags; `NEVER` for queues outside `#backlogged`. */
 	readonly #start: Float64Array;
+	/** Smallest start tag of each block of queues, or `UNKNOWN`. */
+	readonly #least: Float64Array;
 	readonly #backlogged = new QueueSet();
 	readonly ignoresOrder = true;
 	#virtual = 0;
+	/** The last pick, -1 when a tag changed since. */
+	#best = -1;
+	/** `active.changes` when `#backlogged` was last made equal to it, -1 when it no longer is. */
+	#changes = -1;
 
 	constructor(view: QueueView) {
 		this.#view = view;
 		this.#finish = new Float64Array(view.count);
 		this.#floor = new Float64Array(view.count);
-		this.#start = new Float64Array(view.count).fill(Number.POSITIVE_INFINITY);
+		this.#start = new Float64Array(view.count).fill(NEVER);
+		this.#least = new Float64Array(Math.ceil(view.count / BLOCK)).fill(NEVER);
 	}
 
 	pick(): number {
 		const { active } = this.#view;
-		const backlogged = this.#backlogged;
-		for (let queue = backlogged.nextMissing(active, 0); queue >= 0; queue = backlogged.nextMissing(active, queue + 1)) {
-			this.#end(queue);
-		}
-		if (this.#view.isIdle) {
-			for (const finish of this.#finish) if (finish > this.#virtual) this.#virtual = finish;
-			return -1;
-		}
-		for (let queue = active.nextMissing(backlogged, 0); queue >= 0; queue = active.nextMissing(backlogged, queue + 1)) {
-			this.#begin(queue);
-		}
+		if (active.changes !== this.#changes) this.#follow(active);
+		// Asked again with nothing changed, as it is after every submission to a full pool.
+		else if (this.#best >= 0 && !this.#view.anyGated) return this.#best;
 		const starts = this.#start;
+		const least = this.#least;
 		let best = -1;
-		let bestStart = Number.POSITIVE_INFINITY;
-		for (let queue = 0; queue < starts.length; queue++) {
-			const start = starts[queue]!;
-			if (start >= bestStart) continue;
-			if (this.#view.ready(queue)) {
-				best = queue;
-				bestStart = start;
-			} else {
-				this.#end(queue);
+		let bestStart = NEVER;
+		for (let block = 0; block < least.length; block++) {
+			if (least[block]! >= bestStart) continue;
+			const end = Math.min((block + 1) * BLOCK, starts.length);
+			let smallest = NEVER;
+			for (let queue = block * BLOCK; queue < end; queue++) {
+				const start = starts[queue]!;
+				if (start >= smallest) continue;
+				if (start >= bestStart || this.#view.ready(queue)) {
+					smallest = start;
+					if (start >= bestStart) continue;
+					best = queue;
+					bestStart = start;
+				} else {
+					this.#end(queue);
+				}
 			}
+			least[block] = smallest;
+		}
+		this.#best = best;
+		if (best < 0 && this.#view.isIdle) {
+			for (const finish of this.#finish) if (finish > this.#virtual) this.#virtual = finish;
 		}
 		return best;
 	}
@@ -60,26 +79,51 @@ export class WeightedFair implements Scheduler {
 		const finish = this.#finish;
 		const share = amount / this.#view.weights[queue]!;
 		if (atDispatch) {
-			if (!this.#backlogged.has(queue)) this.#begin(queue);
+			if (this.#start[queue] === NEVER) this.#begin(queue);
 			const start = this.#start[queue]!;
 			if (start > this.#virtual) this.#virtual = start;
 			finish[queue] = start + share;
 		} else {
 			finish[queue] = finish[queue]! + share;
 		}
-		if (this.#backlogged.has(queue)) this.#start[queue] = Math.max(finish[queue]!, this.#floor[queue]!);
+		if (this.#start[queue] !== NEVER) this.#setStart(queue, Math.max(finish[queue]!, this.#floor[queue]!));
+	}
+
+	/** Backlogs end and begin as queues become idle and active. */
+	#follow(active: QueueSet): void {
+		const backlogged = this.#backlogged;
+		for (let queue = backlogged.nextMissing(active, 0); queue >= 0; queue = backlogged.nextMissing(active, queue + 1)) {
+			this.#end(queue);
+		}
+		for (let queue = active.nextMissing(backlogged, 0); queue >= 0; queue = active.nextMissing(backlogged, queue + 1)) {
+			this.#begin(queue);
+		}
+		this.#changes = active.changes;
 	}
 
 	/** A backlog of `queue` begins, at V or where its debt ends. */
 	#begin(queue: number): void {
 		const start = Math.max(this.#finish[queue]!, this.#virtual);
 		this.#floor[queue] = start;
-		this.#start[queue] = start;
+		this.#setStart(queue, start);
 		this.#backlogged.add(queue);
+		this.#changes = -1;
 	}
 
+	/** Its backlog is over, or it was passed over: it begins anew. */
 	#end(queue: number): void {
-		this.#start[queue] = Number.POSITIVE_INFINITY;
+		this.#setStart(queue, NEVER);
 		this.#backlogged.delete(queue);
+		this.#changes = -1;
+	}
+
+	#setStart(queue: number, start: number): void {
+		const starts = this.#start;
+		const block = queue >> BLOCK_BITS;
+		const least = this.#least[block]!;
+		if (start < least) this.#least[block] = start;
+		else if (starts[queue] === least) this.#least[block] = UNKNOWN;
+		starts[queue] = start;
+		this.#best = -1;
 	}
 }
