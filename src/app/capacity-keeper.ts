@@ -39,6 +39,8 @@ export interface KeeperParts {
 interface PoolState {
 	compiled: CompiledPool;
 	adaptive: AdaptiveCapacity | undefined;
+	/** What the core was last told; it may have scaled that. */
+	handed: CapacitySettings | undefined;
 	word: EngineWord;
 	contextAskedAt: Millis;
 	asking: boolean;
@@ -54,6 +56,7 @@ export class CapacityKeeper {
 		this.#pools = pools.map((compiled) => ({
 			compiled,
 			adaptive: undefined,
+			handed: undefined,
 			word: {},
 			contextAskedAt: Number.NEGATIVE_INFINITY,
 			asking: false,
@@ -110,6 +113,7 @@ export class CapacityKeeper {
 
 	#attach(index: number): void {
 		const state = this.#pools[index]!;
+		state.handed = undefined;
 		const settings = state.compiled.control.adaptive;
 		const pool = this.#parts.engine.core.pools[index]!;
 		if (settings === undefined) state.adaptive = undefined;
@@ -120,7 +124,8 @@ export class CapacityKeeper {
 
 	#tick(): void {
 		const { engine } = this.#parts;
-		for (const [index, { adaptive }] of this.#pools.entries()) {
+		for (const [index, state] of this.#pools.entries()) {
+			const { adaptive } = state;
 			if (adaptive === undefined) continue;
 			engine.change((core, now) => {
 				const pool = core.pools[index]!;

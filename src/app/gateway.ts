@@ -8,9 +8,10 @@ import type { Server } from "node:http";
 import type { Server as HttpsServer } from "node:https";
 import { join } from "node:path";
 import { pino } from "pino";
-import { compile } from "../config/compile.ts";
+import { compile, guardSettings } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import { formatProblem } from "../config/problem.ts";
+import { CapacityGuard } from "../core/capacity/capacity-guard.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
 import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
@@ -22,6 +23,7 @@ import { TokenLookup } from "../engine/token-lookup.ts";
 import { AdminAccess } from "../http/admin/admin-access.ts";
 import type { ReloadResult } from "../http/admin/admin-context.ts";
 import { adminServer } from "../http/admin/admin-server.ts";
+import { CapacityHold } from "../http/capacity-hold.ts";
 import { type DataPlane, dataPlaneServer } from "../http/data-plane.ts";
 import { HeaderAudit } from "../http/header-audit.ts";
 import type { Stores } from "../ports/stores.ts";
@@ -37,6 +39,7 @@ import { asOpenMetrics, OPENMETRICS_TYPE, PROMETHEUS_TYPE, wantsOpenMetrics } fr
 import { obtainAdminToken, removeAdminUrl, writeAdminUrl } from "./admin-files.ts";
 import { systemCalendar } from "./calendar.ts";
 import { CapacityKeeper } from "./capacity-keeper.ts";
+import { capacityAdminOf, guardMetrics } from "./capacity-status.ts";
 import { classifierOf, planeSettingsOf, servingPoolsOf } from "./config-parts.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
 import { DECISIONS_KEPT, DecisionRecorder } from "./decision-recorder.ts";
@@ -114,7 +117,9 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 
 	const rules = await stores.rules.all();
 	const lifecycleParts = compile(config, []);
+	const guard = new CapacityGuard(lifecycleParts.guard);
 	const lifecycle = new Lifecycle({
+		guard,
 		rules,
 		allocator: lifecycleParts.allocator,
 		levelNames: lifecycleParts.levelNames,
@@ -241,6 +246,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		tokenUse: new Map(),
 		draining: false,
 		retryBudget: 10,
+		hold: new CapacityHold(guard),
 	};
 	recorder.watch(plane);
 
@@ -289,6 +295,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		},
 	});
 	metrics.also(() => keeper.metrics());
+	metrics.also(() => guardMetrics(guard.status(systemClock.now())));
 	const ofProcess = processMetrics({
 		tokens: lookup.counters,
 		snapshot:
@@ -327,6 +334,8 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 						plane.settings = { ...planeSettingsOf(next, lifecycleParts), engines: plane.settings.engines };
 						plane.priceOf = pricesOf(next);
 						lifecycle.reconfigure({ aliases: next.models }, systemClock.now());
+						const { internalLimit, resume, externalTiers, action } = guardSettings(next);
+						guard.configure({ internalLimit, resume, externalTiers, action });
 					},
 					applyQueues: (compiled) => {
 						buckets = compiled.buckets;
@@ -363,6 +372,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			tokenChanged: (hash) => lookup.forget(hash),
 			tokensChanged: () => lookup.forgetAll(),
 			...(liveConfig === undefined ? {} : { config: liveConfig }),
+			capacity: capacityAdminOf(guard, keeper, engine.core, systemClock, () => windows?.keeper.active.windows[0]?.name),
 			scheduler: new RunningScheduler({
 				plane,
 				decisions,

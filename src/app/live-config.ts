@@ -79,6 +79,7 @@ const PLAIN_KEYS = new RegExp(
 		"^request_scheduler\\.classifier$",
 		"^(models|pricing)\\.",
 		"^observability\\.log_level$",
+		"^capacity_guard\\.(internal_limit_pct|resume_pct|external_tiers|action)$",
 	].join("|"),
 );
 

@@ -4,7 +4,6 @@
 
 /** Whole sections (with everything below them). */
 const SECTIONS_NOT_AVAILABLE: readonly string[] = [
-	"capacity_guard",
 	"allocator.weighted_router",
 	"protection.context_length",
 	"protection.rate_limit",

@@ -20,6 +20,7 @@ export function checkConfig(config: GatewayConfig, assignments: Assignments): re
 	checkLevels(config, checks);
 	checkBuckets(config, checks);
 	checkCapacity(config, checks);
+	checkGuard(config, checks);
 	checkPreemption(config, checks);
 	checkProviders(config, checks);
 	checkModels(config, checks);
@@ -243,6 +244,34 @@ function checkCapacity(config: GatewayConfig, checks: Checks): void {
 		check(`provider.${provider.name}`, provider.capacity);
 		for (const family of provider.families) check(`provider.${provider.name}.family.${family.name}`, family.capacity);
 	}
+}
+
+function checkGuard(config: GatewayConfig, checks: Checks): void {
+	const { capacityGuard: guard, allocator, requestScheduler, capacity, providers } = config;
+	const section = "capacity_guard";
+	const queues =
+		requestScheduler.allocator === "bucket" ? allocator.bucket.bucketCount : allocator.priority.priorityLevels;
+	const outside = guard.bufferFor.find((queue) => queue >= queues);
+	if (outside !== undefined && checks.isSet(`${section}.buffer_for`))
+		checks.add("error", section, "buffer_for", `${outside} does not exist; allowed: 0 to ${queues - 1}`);
+	if (guard.resumePct > guard.internalLimitPct)
+		checks.add(
+			"error",
+			section,
+			"resume_pct",
+			`${guard.resumePct} is more than internal_limit_pct = ${guard.internalLimitPct}: it would open while it closes`,
+		);
+	if (!guard.enabled) return;
+	const isOpenEnded =
+		capacity.maxTokensPerSec === undefined &&
+		providers.some((provider) => provider.capacity.maxTokensPerSec === undefined);
+	if (guard.maxTps === undefined && isOpenEnded)
+		checks.add(
+			"error",
+			section,
+			"max_tps",
+			"is needed: usage is a part of it, and no max_tokens_per_sec of the pools stands in for it",
+		);
 }
 
 function checkPreemption({ preemption, allocator, requestScheduler }: GatewayConfig, checks: Checks): void {

@@ -12,8 +12,10 @@ import {
 } from "../core/allocate/distribution.ts";
 import { createPriorityAllocator } from "../core/allocate/priority-allocator.ts";
 import type { AdaptiveSettings } from "../core/capacity/adaptive-capacity.ts";
+import type { GuardSettings } from "../core/capacity/capacity-guard.ts";
 import type { QueueSettings } from "../core/model/policy.ts";
 import {
+	type BufferSettings,
 	type CapacitySettings,
 	type CoreSettings,
 	coreSettings,
@@ -59,6 +61,7 @@ export interface CompiledConfig {
 	readonly pools: readonly CompiledPool[];
 	/** What each bucket is worth, under the bucket allocator. */
 	readonly buckets?: { readonly unit: "rps" | "tps"; readonly figures: readonly BucketFigures[] };
+	readonly guard: GuardSettings;
 	/** Priority levels that hints speak of. */
 	readonly levelNames: readonly string[];
 }
@@ -68,6 +71,7 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 	const pools = orderedPools(config);
 	const priority = createPriorityAllocator(prioritySettings(config));
 	const { scheduler, requestScheduler } = config;
+	const guard = guardSettings(config);
 	const core = coreSettings({
 		allocator: requestScheduler.allocator,
 		scheduler: requestScheduler.scheduler,
@@ -88,13 +92,14 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 			maxTimeMs: scheduler.atleast.maxUpgradeTimeMs,
 			softPreemption: scheduler.atleast.softPreemption,
 		},
+		...(guard.enabled && guard.buffer > 0 ? { buffer: bufferSettings(guard, config) } : {}),
 		...(config.preemption.enabled ? { preemption: preemptionSettings(config) } : {}),
 		maxWaiting: requestScheduler.maxWaiting,
 		maxWaitingBytes: requestScheduler.maxWaitingBytes,
 		ruleDepths,
 	});
 	const levelNames = priority.queues.map((queue) => queue.name);
-	return { allocator, core, pools, levelNames, ...bucketWorth(config) };
+	return { allocator, core, pools, guard, levelNames, ...bucketWorth(config) };
 }
 
 function bucketWorth(config: GatewayConfig): Pick<CompiledConfig, "buckets"> {
@@ -102,6 +107,30 @@ function bucketWorth(config: GatewayConfig): Pick<CompiledConfig, "buckets"> {
 	const settings = bucketSettings(config);
 	return {
 		buckets: { unit: bucketUnit(settings), figures: bucketFigures(settings, config.requestScheduler.scheduler) },
+	};
+}
+
+/** `max_tps`, else what the pools may do together, else nothing to compare with. */
+export function guardSettings(config: GatewayConfig): GuardSettings {
+	const { capacityGuard: guard } = config;
+	const ceilings = orderedPools(config).map((pool) => poolSettings(pool, config).capacity.maxTokensPerSec);
+	return {
+		enabled: guard.enabled && config.requestScheduler.enabled,
+		maxTps: guard.maxTps ?? ceilings.reduce((sum, ceiling) => sum + ceiling, 0),
+		internalLimit: guard.internalLimitPct,
+		resume: guard.resumePct,
+		buffer: guard.bufferPct,
+		bufferFor: guard.bufferFor,
+		externalTiers: guard.externalTiers,
+		action: guard.action,
+	};
+}
+
+function bufferSettings(guard: GuardSettings, config: GatewayConfig): BufferSettings {
+	return {
+		tokensPerSec: (1 - guard.buffer) * guard.maxTps,
+		burstSeconds: config.capacity.burstSeconds,
+		keptFor: guard.bufferFor,
 	};
 }
 

@@ -8,7 +8,13 @@ import type { Assignments } from "./assignments.ts";
 import { capacityKeys, capacitySection, familySection, providerSection } from "./schema-capacity.ts";
 import { defaultClassifierSection, headerClassifierSection, tokenClassifierSection } from "./schema-classifier.ts";
 import { type Keys, type Section, sectionName, type ValuesOf } from "./schema-key.ts";
-import { preemptionSection, providersSection, quotasSection, timeWindowsSection } from "./schema-later.ts";
+import {
+	capacityGuardSection,
+	preemptionSection,
+	providersSection,
+	quotasSection,
+	timeWindowsSection,
+} from "./schema-later.ts";
 import * as rows from "./schema-scheduler.ts";
 import * as service from "./schema-service.ts";
 import { Values } from "./values.ts";
@@ -71,6 +77,7 @@ export interface GatewayConfig {
 	};
 	/** What holds for providers that do not say otherwise; each provider's own `capacity` has it merged in already. */
 	readonly capacity: CapacityConfig;
+	readonly capacityGuard: SectionValues<typeof capacityGuardSection>;
 	readonly preemption: SectionValues<typeof preemptionSection>;
 	readonly failoverOrder: readonly string[];
 	/** In the order of the file; never empty. */
@@ -128,6 +135,7 @@ export function buildConfig(
 			atleast: { ...values.read(rows.atleastSchedulerSection), upgradeQuotas: readUpgradeQuotas(values) },
 		},
 		capacity: readCapacity(values, capacitySection, [], []),
+		capacityGuard: values.read(capacityGuardSection),
 		preemption: values.read(preemptionSection),
 		failoverOrder: values.read(providersSection).failoverOrder,
 		providers: readProviders(values, surroundings),

@@ -208,8 +208,8 @@ describe("refusals", () => {
 	it.each([
 		[
 			"not built yet",
-			"[capacity_guard]\nenabled = true",
-			"gateway.ini:1: [capacity_guard]: not available in this version",
+			"[protection.rate_limit]\nmax_rps = 1",
+			"gateway.ini:1: [protection.rate_limit]: not available in this version",
 		],
 		[
 			"not built yet, a key",

@@ -22,6 +22,7 @@ import type { QuotaService } from "../engine/quota-service.ts";
 import type { WindowKeeper } from "../engine/window-keeper.ts";
 import type { Upstreams } from "../ports/upstream.ts";
 import { dataPath, dialectForPath } from "../protocol/dialects.ts";
+import type { CapacityHold } from "./capacity-hold.ts";
 import type { Classifier } from "./classifier.ts";
 import { sendError } from "./error-response.ts";
 import { Exchange } from "./exchange.ts";
@@ -81,6 +82,8 @@ export interface DataPlane {
 	readonly exchanges: Map<string, Exchange>;
 	/** Requests per token that wait or run. */
 	readonly tokenUse: Map<string, number>;
+	/** Requests that wait for the capacity guard; absent when it never makes any wait. */
+	readonly hold?: CapacityHold;
 	draining: boolean;
 	/** Retries allowed at the moment; every request adds a tenth. */
 	retryBudget: number;

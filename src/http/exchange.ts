@@ -106,6 +106,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#endpoint = 0;
 	#payer = 0;
 	#waitMs: Millis = 0;
+	/** Of that, before it was submitted. */
+	#heldMs: Millis = 0;
 	#dispatchedAt: Millis = 0;
 	#ttftMs: Millis | undefined;
 	#attempts = 0;
@@ -122,6 +124,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#held: Uint8Array[] = [];
 	#heldBytes = 0;
 	#tokensSeen = 0;
+	/** Tokens of this run that are in the usage of its tier already. */
+	#counted = 0;
 	#lastDataAt: Millis = 0;
 	/** The body of the answer has begun: some engines send headers while the request still waits in their queue. */
 	#answering = false;
@@ -296,7 +300,19 @@ export class Exchange implements RequestListener, UpstreamListener {
 		this.#body = passthrough ? body : (editBody(body, edits) ?? body);
 		this.#state = "waiting";
 		if (arrival.facts.stream) this.#armHold();
-		this.#ticket = engine.submit(arrival.submit, this);
+		const { hold, queues } = this.#plane;
+		const { queue, timeoutMs } = arrival.submit;
+		if (arrival.isKeptOut && hold !== undefined) hold.add(this, queue, timeoutMs, queues[queue]!.maxDepth);
+		else this.#ticket = engine.submit(arrival.submit, this);
+	}
+
+	/** The capacity guard lets it in. */
+	release(heldMs: Millis): void {
+		if (this.#state !== "waiting") return;
+		const { submit } = this.#arrival!;
+		submit.timeoutMs = Math.max(1, submit.timeoutMs - heldMs);
+		this.#heldMs = heldMs;
+		this.#ticket = this.#plane.engine.submit(submit, this);
 	}
 
 	#isServed(arrival: Arrival): boolean {
@@ -321,7 +337,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		this.#pool = pool;
 		this.#endpoint = endpoint;
 		this.#payer = payer;
-		this.#waitMs = waitMs;
+		this.#waitMs = this.#heldMs + waitMs;
 		this.#state = "starting";
 		this.#attempts++;
 		const { journal } = this.#plane;
@@ -439,6 +455,9 @@ export class Exchange implements RequestListener, UpstreamListener {
 			if (this.#tokensSeen === 0) this.#ttftMs = performance.now() - this.#startedAt;
 			this.#tokensSeen = scanner.tokenEvents;
 			this.#plane.engine.produced(this.#ticket, tokens);
+			const used = tokens + (this.#counted === 0 ? this.#arrival!.submit.promptTokens : 0);
+			this.#counted += used;
+			this.#plane.lifecycle.used(this.#arrival!, used, this.#lastDataAt);
 		}
 		if (scanner.error !== undefined && scanner.tokenEvents === 0) return;
 		if (scanner.events === 0 || scanner.terminated) {
@@ -601,6 +620,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		this.#held = [];
 		this.#heldBytes = 0;
 		this.#tokensSeen = 0;
+		this.#counted = 0;
 	}
 
 	// --- on the way out
@@ -708,7 +728,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		clearTimeout(this.#idleTimer);
 		clearTimeout(this.#holdTimer);
 		clearTimeout(this.#retryTimer);
-		const { engine, journal, lifecycle, exchanges, onEnd, quotas } = this.#plane;
+		const { engine, journal, lifecycle, exchanges, onEnd, quotas, hold } = this.#plane;
 		exchanges.delete(this.requestId);
 		const arrival = this.#arrival;
 		const ticket = this.#ticket;
@@ -731,7 +751,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 					else engine.finish(ticket, usage);
 					lifecycle.settled(arrival, usage, performance.now());
 				}
-			}
+				lifecycle.used(arrival, usage.promptTokens + usage.completionTokens - this.#counted, performance.now());
+			} else if (hold?.remove(this) === true) lifecycle.withdrawn(arrival, performance.now());
 			if (this.#journaled) {
 				const row = this.#row(outcome, usage, errorCode);
 				journal.end(row);

@@ -62,6 +62,8 @@ export class Metrics {
 		text.family("tokligence_scheduler_refused_total", "counter", "Requests refused before scheduling, by error code.");
 		for (const [code, count] of this.#counters.refused)
 			text.sample("tokligence_scheduler_refused_total", { code }, count);
+		text.family("tgw_external_rejected_total", "counter", "External requests that the capacity guard refused.");
+		text.sample("tgw_external_rejected_total", {}, this.#counters.refused.get("capacity_guard") ?? 0);
 		text.family("tgw_header_routing_total", "counter", "Requests routed by trusted headers.");
 		for (const [key, count] of this.#counters.headerRouted) {
 			const [source, environment] = key.split(" ") as [string, string];

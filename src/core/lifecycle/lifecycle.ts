@@ -5,6 +5,7 @@
  */
 import type { Allocator } from "../allocate/allocator.ts";
 import { type ActiveWindows, type Adjusted, adjustAllocation, UNADJUSTED } from "../allocate/time-window.ts";
+import type { CapacityGuard } from "../capacity/capacity-guard.ts";
 import { RateLimit } from "../capacity/rate-limit.ts";
 import type { Estimator } from "../classify/estimator.ts";
 import { applyHints, CRITICAL_LIMIT, CRITICAL_WINDOW_MS, type HintContext } from "../classify/hints.ts";
@@ -39,6 +40,8 @@ export interface LifecycleSettings {
 	readonly burstSeconds: number;
 	/** Longest wait in a queue of a pool, where somebody may change it while the process runs; else what the allocator says. */
 	readonly queueTimeoutMs?: (pool: number, queue: number) => Millis;
+	/** Keeps external work out while internal work needs the capacity, and measures both. */
+	readonly guard?: CapacityGuard;
 }
 
 /** What may change while requests wait and run: the next request finds it so. Flow paths and the estimator stay. */
@@ -58,6 +61,10 @@ export interface Arrival {
 	/** What time windows change for it. */
 	readonly adjusted: Adjusted;
 	readonly submit: SubmitRequest;
+	/** Of a tier that the capacity guard keeps out. */
+	readonly isExternal: boolean;
+	/** The guard is closed to it: it waits until that opens, before it is submitted. */
+	readonly isKeptOut: boolean;
 }
 
 export type Admitted =
@@ -207,6 +214,18 @@ export class Lifecycle {
 			adjusted === UNADJUSTED
 				? routed.allocation
 				: adjustAllocation(routed.allocation, adjusted, allocator, routed.metadata, rule.rule);
+		const { guard } = this.#settings;
+		const isExternal = guard?.isExternal(routed.metadata.tier) === true;
+		const isKeptOut = isExternal && guard?.isOpen(now) === false;
+		if (isKeptOut && guard?.settings.action === "reject") {
+			const { resume, maxTps } = guard.settings;
+			return refused(
+				"capacity_guard",
+				`internal work needs the capacity: tier ${quote(routed.metadata.tier)} is served again when it used less than ${100 * resume} % of ${maxTps} tokens/s for a minute`,
+				undefined,
+				guard.opensInMs(now),
+			);
+		}
 		const path = this.#paths.pathOf(routed.metadata, model);
 		const flowKey = path.ids[path.ids.length - 1]!;
 		const pool = this.#settings.pools[pools[0]!]!;
@@ -244,8 +263,24 @@ export class Lifecycle {
 		});
 		return {
 			kind: "admitted",
-			arrival: { metadata: routed.metadata, facts, model, rule, allocation, flowKey, adjusted, submit },
+			arrival: {
+				metadata: routed.metadata,
+				facts,
+				model,
+				rule,
+				allocation,
+				flowKey,
+				adjusted,
+				submit,
+				isExternal,
+				isKeptOut,
+			},
 		};
+	}
+
+	/** An engine read or produced tokens for a request. */
+	used(arrival: Arrival, tokens: Tokens, now: Millis): void {
+		this.#settings.guard?.used(arrival.isExternal, tokens, now);
 	}
 
 	/** The end of a request that ran: what the estimator learns, and what a token limit gets back or pays more. */

@@ -54,6 +54,14 @@ export interface PreemptionSettings {
 	readonly maxAgeMs: Millis;
 }
 
+/** Part of a rate that all queues but some leave alone (capacity guard), over all pools. */
+export interface BufferSettings {
+	/** What the other queues may use together. */
+	readonly tokensPerSec: number;
+	readonly burstSeconds: number;
+	readonly keptFor: readonly number[];
+}
+
 export interface PoolSettings {
 	readonly name: string;
 	readonly endpoints: number;
@@ -81,6 +89,7 @@ export interface CoreSettings {
 	readonly strictLevels: readonly number[];
 	readonly upgrades: UpgradeSettings;
 	readonly preemption?: PreemptionSettings;
+	readonly buffer?: BufferSettings;
 	readonly maxWaiting: number;
 	readonly maxWaitingBytes: number;
 	/** `maxQueueDepth` per rule index. */

@@ -69,6 +69,8 @@ export interface QueueState {
 	waitingTokens: Tokens;
 	tokenRate: RateBucket | undefined;
 	requestRate: RateBucket | undefined;
+	/** What all queues share that the capacity guard's buffer is kept from. */
+	readonly bufferRate: RateBucket | undefined;
 	enqueued: number;
 	dispatched: number;
 	timedOut: number;
@@ -83,6 +85,7 @@ export interface Shared {
 	readonly tree: FlowTree;
 	readonly wheel: TimingWheel;
 	readonly log: DecisionLog;
+	readonly bufferRate: RateBucket | undefined;
 	/** A request left its queue: counters above pools follow. */
 	leftQueue(row: number): void;
 	/** A waiting row needs more than an empty endpoint has: it must leave its queue. */
@@ -142,7 +145,7 @@ export class Pool implements QueueView {
 		const { queues } = shared.settings;
 		this.weights = Float64Array.from(queues, (queue) => queue.weight);
 		this.#ungated = new Uint8Array(queues.length);
-		this.queues = queues.map((queue) => ({
+		this.queues = queues.map((queue, index) => ({
 			settings: queue,
 			root: shared.tree.createRoot(),
 			maxDepth: queue.maxDepth,
@@ -153,6 +156,7 @@ export class Pool implements QueueView {
 			waitingTokens: 0,
 			tokenRate: rateBucket(queue.limitTps, settings.capacity.burstSeconds, 1, 0),
 			requestRate: rateBucket(queue.limitRps, settings.capacity.burstSeconds, 1, 0),
+			bufferRate: shared.settings.buffer?.keptFor.includes(index) === false ? shared.bufferRate : undefined,
 			enqueued: 0,
 			dispatched: 0,
 			timedOut: 0,
@@ -218,9 +222,10 @@ export class Pool implements QueueView {
 	#findGates(): void {
 		const windowOff = this.window.tokens === Number.POSITIVE_INFINITY;
 		let privilegedGated = false;
-		for (const [queue, { tokenRate, requestRate }] of this.queues.entries()) {
+		for (const [queue, { tokenRate, requestRate, bufferRate }] of this.queues.entries()) {
 			const privileged = this.#privileged.has(queue);
-			const ungated = (windowOff || privileged) && tokenRate === undefined && requestRate === undefined;
+			const hasRate = tokenRate !== undefined || requestRate !== undefined || bufferRate !== undefined;
+			const ungated = (windowOff || privileged) && !hasRate;
 			this.#ungated[queue] = ungated ? 1 : 0;
 			if (privileged && !ungated) privilegedGated = true;
 		}
@@ -237,8 +242,8 @@ export class Pool implements QueueView {
 	/** Whether a request in its turn could start at `now`: `none`, or what it would wait for. */
 	lackFor(queue: number, sequences: number, prompt: Tokens, tokens: Tokens, now: Millis): Reason {
 		if (!this.isUp) return "unavailable";
-		const { tokenRate, requestRate } = this.queues[queue]!;
-		for (const rate of [this.#tokenRate, this.#requestRate, tokenRate, requestRate]) {
+		const { tokenRate, requestRate, bufferRate } = this.queues[queue]!;
+		for (const rate of [this.#tokenRate, this.#requestRate, tokenRate, requestRate, bufferRate]) {
 			if (rate?.isReady(now) === false) return "rate";
 		}
 		let fits = false;
@@ -286,8 +291,8 @@ export class Pool implements QueueView {
 	}
 
 	hasRate(queue: number): boolean {
-		const { tokenRate, requestRate } = this.queues[queue]!;
-		return this.#rateReady(tokenRate) && this.#rateReady(requestRate);
+		const { tokenRate, requestRate, bufferRate } = this.queues[queue]!;
+		return this.#rateReady(tokenRate) && this.#rateReady(requestRate) && this.#rateReady(bufferRate);
 	}
 
 	open(queue: number): boolean {
@@ -639,6 +644,7 @@ export class Pool implements QueueView {
 		}
 		const paying = this.queues[payer]!;
 		paying.tokenRate?.debit(tokens, now);
+		paying.bufferRate?.debit(tokens, now);
 		paying.requestRate?.debit(1, now);
 		this.#tokenRate?.debit(tokens, now);
 		this.#requestRate?.debit(1, now);
@@ -704,7 +710,9 @@ export class Pool implements QueueView {
 			this.scheduler.charge(requests.queue(row), cost, false);
 		}
 		if (tokens !== 0) {
-			this.queues[requests.payer(row)]!.tokenRate?.debit(tokens, now);
+			const paying = this.queues[requests.payer(row)]!;
+			paying.tokenRate?.debit(tokens, now);
+			paying.bufferRate?.debit(tokens, now);
 			this.#tokenRate?.debit(tokens, now);
 		}
 	}

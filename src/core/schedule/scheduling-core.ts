@@ -13,6 +13,7 @@
  * core.finish(ticket, { promptTokens: 100, completionTokens: 42, cachedTokens: 0 }, 10);
  * ```
  */
+import { rateBucket } from "../capacity/rate-bucket.ts";
 import { InvariantError } from "../model/invariant-error.ts";
 import type { Millis, Tokens } from "../model/units.ts";
 import { Admission } from "./admission.ts";
@@ -66,6 +67,7 @@ export class SchedulingCore {
 			tree: this.#tree,
 			wheel: this.#wheel,
 			log: this.#log,
+			bufferRate: rateBucket(settings.buffer?.tokensPerSec, settings.buffer?.burstSeconds ?? 0, 1, 0),
 			leftQueue: (row: number) => admission.left(row),
 			cannotRun: (row: number) => this.#moveOrEvict(row),
 		};

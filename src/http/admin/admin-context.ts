@@ -8,6 +8,7 @@ import type { ZoneOffset } from "../../core/model/civil-time.ts";
 import type { EpochMillis } from "../../core/model/units.ts";
 import type { QuotaService } from "../../engine/quota-service.ts";
 import type { Stores } from "../../ports/stores.ts";
+import type { CapacityAdmin } from "./capacity.ts";
 import type { SchedulerAdmin } from "./scheduler-admin.ts";
 
 export interface AdminContext {
@@ -33,6 +34,8 @@ export interface AdminContext {
 	readonly settle: () => Promise<unknown>;
 	/** Absent where no gateway runs. */
 	readonly scheduler?: SchedulerAdmin;
+	/** There whenever `scheduler` is. */
+	readonly capacity?: CapacityAdmin;
 	readonly config?: ConfigAdmin;
 	/** A failure that the client is only told the kind of. */
 	readonly onError?: (error: unknown, operation: string) => void;

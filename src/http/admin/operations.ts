@@ -2,6 +2,7 @@
 import { accountOperations } from "./accounts.ts";
 import { auditOperations } from "./audit.ts";
 import { busiestOperations } from "./busiest.ts";
+import { capacityOperations } from "./capacity.ts";
 import { configOperations } from "./config.ts";
 import { decisionOperations } from "./decisions.ts";
 import { explainOperations } from "./explain.ts";
@@ -25,6 +26,7 @@ export const adminOperations: readonly Operation[] = [
 	...usageOperations,
 	...auditOperations,
 	...schedulerOperations,
+	...capacityOperations,
 	...busiestOperations,
 	...requestOperations,
 	...decisionOperations,
