@@ -1,42 +1,8 @@
 /** `tokligence`: each command is a file of its own, loaded only when it is called, so that every start is quick. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
-
-/** Command → what it does, and how to load it. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-	start: async () => (await import("./start.ts")).startCommand(),
-	demo: async () => (await import("./demo.ts")).demoCommand(),
-	"mock-llm": async () => (await import("./mock-llm.ts")).mockLlmCommand(),
-	"validate-config": async () => (await import("./validate-config.ts")).validateConfigCommand(),
-	account: async () => (await import("./account.ts")).accountCommand(),
-	token: async () => (await import("./token.ts")).tokenCommand(),
-	rule: async () => (await import("./rule.ts")).ruleCommand(),
-	window: async () => (await import("./window.ts")).windowCommand(),
-	windows: async () => (await import("./window.ts")).windowsCommand(),
-	quota: async () => (await import("./quota.ts")).quotaCommand(),
-	queue: async () => (await import("./queue.ts")).queueCommand(),
-	request: async () => (await import("./request.ts")).requestCommand(),
-	status: async () => (await import("./status.ts")).statusCommand(),
-	top: async () => (await import("./top.ts")).topCommand(),
-	tail: async () => (await import("./tail.ts")).tailCommand(),
-	usage: async () => (await import("./usage.ts")).usageCommand(),
-	apply: async () => (await import("./apply.ts")).applyCommand(),
-	diff: async () => (await import("./apply.ts")).diffCommand(),
-	export: async () => (await import("./apply.ts")).exportCommand(),
-	db: async () => (await import("./db.ts")).dbCommand(),
-	config: async () => (await import("./config.ts")).configCommand(),
-	"migrate-to-bucket-scheduler": async () => (await import("./migrate.ts")).migrateCommand(),
-	scheduler: async () => (await import("./scheduler.ts")).schedulerCommand(),
-	explain: async () => (await import("./explain.ts")).explainCommand(),
-	"bucket-scheduler": async () => (await import("./scheduler.ts")).bucketSchedulerCommand(),
-	benchmark: async () => (await import("./benchmark.ts")).benchmarkCommand(),
-	simulate: async () => (await import("./simulate.ts")).simulateCommand(),
-	completion: async () => (await import("./completion.ts")).completionCommand(allCommands),
-};
-
-function allCommands(): Promise<readonly Command[]> {
-	return Promise.all(Object.values(COMMANDS).map((make) => make()));
-}
+import { allCommands, COMMANDS } from "./commands.ts";
+import { completeHelp } from "./help-examples.ts";
 
 const version = (
 	JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
@@ -45,9 +11,21 @@ const version = (
 const program = new Command("tokligence")
 	.description("LLM gateway that schedules requests for self-hosted capacity")
 	.version(version)
-	.showHelpAfterError("(--help shows what is allowed)");
+	.showHelpAfterError("(--help shows what is allowed)")
+	.addHelpText(
+		"after",
+		`
+Examples:
+  tokligence demo
+  tokligence start --upstream http://127.0.0.1:8000
+  tokligence top
+  tokligence token --help`,
+	);
 
 const wanted = process.argv[2];
 const load = wanted === undefined ? undefined : COMMANDS[wanted];
-for (const command of load === undefined ? await allCommands() : [await load()]) program.addCommand(command);
+for (const command of load === undefined ? await allCommands() : [await load()]) {
+	completeHelp(command, program.name());
+	program.addCommand(command);
+}
 await program.parseAsync();
