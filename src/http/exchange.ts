@@ -41,7 +41,7 @@ const LARGEST_BUFFERED_ANSWER = 256 * 1024 * 1024;
 const MAX_ATTEMPTS = 3;
 const PASSTHROUGH_TOKENS = 512;
 /** How long a client that was refused may go on sending before its connection is broken. */
-const LINGER_MS: Millis = 1000;
+const LINGER_MS: Millis = 5000;
 
 const REASON_CODE: Partial<Record<Reason, ErrorCode>> = {
 	queue_full: "queue_full",
