@@ -85,7 +85,7 @@ export function poolText(
 			...served,
 			timeouts: queue.total_timeout,
 			dropped: queue.total_dropped,
-			weight: queue.weight,
+			weight: Number(queue.weight.toPrecision(4)),
 			state: queue.paused ? "paused" : "open",
 		};
 	});
