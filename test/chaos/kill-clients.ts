@@ -8,28 +8,17 @@ import type { Random } from "../../src/simulate/random.ts";
 export interface ClientLoad {
 	/** Ids of the answers that were seen finished. */
 	readonly finished: readonly string[];
-	/** Pieces of answers received so far. */
-	readonly events: () => number;
 	/** Resolves when every client has lost its gateway. */
 	readonly over: Promise<void>;
-	/** No new requests. */
-	stop(): void;
 }
 
 const TERMINATORS = ["data: [DONE]", "event: message_stop"];
 
-export function keepBusy(
-	dataUrl: string,
-	clients: number,
-	random: Random,
-	onEvent: (events: number) => void,
-): ClientLoad {
+export function keepBusy(dataUrl: string, clients: number, random: Random, onEvent: () => void): ClientLoad {
 	const finished: string[] = [];
 	const agent = new Agent({ keepAlive: true, maxSockets: clients });
-	let events = 0;
-	let stopped = false;
 	const client = async () => {
-		while (!stopped) {
+		for (;;) {
 			const isStream = random.chance(0.5);
 			const path = random.chance(0.5) ? "/v1/chat/completions" : "/v1/messages";
 			const maxTokens = 1 + Math.floor(random.next() * 40);
@@ -53,7 +42,7 @@ export function keepBusy(
 				response.on("data", (chunk: Buffer) => {
 					tail = (tail + chunk.toString()).slice(-300);
 					if (isStream && TERMINATORS.some((terminator) => tail.includes(terminator))) note();
-					onEvent(++events);
+					onEvent();
 					if (leaves) sent.destroy();
 				});
 				response.on("end", () => {
@@ -67,12 +56,5 @@ export function keepBusy(
 			sent.end(JSON.stringify({ model: "mock", max_tokens: maxTokens, stream: isStream, messages }));
 		});
 	const over = Promise.all(Array.from({ length: clients }, client)).then(() => agent.destroy());
-	return {
-		finished,
-		events: () => events,
-		over,
-		stop: () => {
-			stopped = true;
-		},
-	};
+	return { finished, over };
 }
