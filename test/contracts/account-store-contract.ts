@@ -84,8 +84,14 @@ export function describeAccountStore(subject: StoresUnderTest): void {
 
 		it("takes hostile text as text", async () => {
 			const id = "x'); DROP TABLE accounts; --";
-			await subject.stores.accounts.create({ ...SHOP, id, name: "Ünïcode 🚀 \u0000 '\"" }, "admin");
-			expect((await subject.stores.accounts.get(id))?.name).toBe("Ünïcode 🚀 \u0000 '\"");
+			await subject.stores.accounts.create({ ...SHOP, id, name: "Ünïcode 🚀 ? $1 \\ '\"" }, "admin");
+			expect((await subject.stores.accounts.get(id))?.name).toBe("Ünïcode 🚀 ? $1 \\ '\"");
+		});
+
+		it("a character that no PostgreSQL text can have keeps nothing out", async () => {
+			const result = await subject.stores.accounts.create({ ...SHOP, id: "nul", name: "a\u0000b" }, "admin");
+			expect(result.ok).toBe(true);
+			expect((await subject.stores.accounts.get("nul"))?.name).toMatch(/^a[\0\uFFFD]b$/);
 		});
 	});
 }

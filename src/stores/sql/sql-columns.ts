@@ -27,6 +27,8 @@ export function toSqlValues(columns: readonly Column[], object: object): SqlValu
 		if (value === undefined || value === null) return null;
 		if (kind === "json") return JSON.stringify(value);
 		if (kind === "boolean") return value === true ? 1 : 0;
+		// PostgreSQL has no U+0000 in a text, and one such name must not keep a whole batch of rows out
+		if (typeof value === "string" && value.includes("\0")) return value.replaceAll("\0", "\uFFFD");
 		return value as SqlValue;
 	});
 }
