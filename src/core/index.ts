@@ -47,4 +47,5 @@ export type {
 	QueueSnapshot,
 	RequestSnapshot,
 } from "./schedule/snapshot.ts";
+export type { StartEstimate } from "./schedule/start-estimate.ts";
 export { type SubmitRequest, submitRequest } from "./schedule/submit-request.ts";

@@ -361,11 +361,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		const arrival = this.#arrival!;
 		const wait =
 			reason !== "upstream_unavailable" && reason !== "exceeds_capacity"
-				? engine.core.estimatedStartMs(
-						arrival.submit.pools[0]!,
-						arrival.submit.queue,
-						arrival.submit.promptTokens + arrival.submit.completionTokens,
-					)
+				? engine.core.estimateStart(arrival.submit).p50Ms
 				: 1000;
 		lifecycle.withdrawn(arrival, performance.now());
 		this.#ticket = -1;

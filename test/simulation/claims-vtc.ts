@@ -47,7 +47,7 @@ interface Run {
 type Costs = "known" | "learnt";
 
 /** `fifo`: everything goes to the engine at once, whose own queue is first come first served. */
-function play(trace: readonly TraceRequest[], costs: Costs | "fifo", makeCore: MakeCore = sound): Run {
+export function play(trace: readonly TraceRequest[], costs: Costs | "fifo", makeCore: MakeCore = sound): Run {
 	const paths = new Map(trace.map(({ client }) => [client!, flowPath([client!])]));
 	const learnt = new Map(trace.map(({ client }) => [client!, new StreamingQuantile(0.75, 256)]));
 	const simulated: SimulatedRequest[] = [];

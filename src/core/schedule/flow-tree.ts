@@ -13,12 +13,13 @@
  * Nodes and requests are small integers. A node is 64 bytes, one cache line: eight counters and links, four tags. A heap keeps the
  * keys of its nodes in itself, so that sifting reads neighbours in memory and not a line per node. Cost per dispatch: Σ log(children).
  */
-import type { Cost } from "../model/units.ts";
+import type { Cost, Tokens } from "../model/units.ts";
 import { type FlowPath, flowPathOf } from "./flow-path.ts";
 import type { RequestTable } from "./request-table.ts";
 
 const NONE = -1;
 const SWEEP_PER_SUBMIT = 2;
+const SIBLINGS_SEEN = 256;
 /** `peek` has to look again. */
 const UNKNOWN = -2;
 
@@ -122,6 +123,68 @@ export class FlowTree {
 		path.foundLeaf = leaf;
 		path.foundGeneration = this.#generations[leaf]!;
 		return leaf;
+	}
+
+	/**
+	 * What would be served below this root before a new request of `path`, were everything served at its share from now on: what is
+	 * before it in its own flow (taken to be like it), and of each sibling at each step what it gets by then (taken to be like its first).
+	 * It looks at `SIBLINGS_SEEN` siblings a step and takes the rest to be like them. Changes nothing.
+	 */
+	aheadOf(
+		root: number,
+		path: FlowPath,
+		like: { readonly cost: Cost; readonly tokens: Tokens; readonly weight: number },
+		costOfRow: (row: number) => Cost,
+	): { readonly requests: number; readonly tokens: Tokens } {
+		const links = this.#links;
+		const tags = this.#tags;
+		const index = this.#index[root]!;
+		const last = path.ids.length - 1;
+		const own = index.get(path.ids[last]!);
+		let requests = own === undefined ? 0 : links[own * LINKS + WAITING]!;
+		let tokens = requests * like.tokens;
+		// Cost served in the branch that has been looked at, the new request's included.
+		let served = (requests + 1) * like.cost;
+		for (let step = last; step >= 0; step--) {
+			const parent = step === 0 ? root : index.get(path.ids[step - 1]!);
+			const heap = parent === undefined ? undefined : this.#heap[parent];
+			if (parent === undefined || heap === undefined) continue;
+			const node = index.get(path.ids[step]!) ?? NONE;
+			const virtual = tags[parent * TAGS + VIRTUAL]!;
+			const debt = node === NONE ? 0 : Math.max(0, tags[node * TAGS + FINISH]! - virtual);
+			const until = debt + served / (step === last ? like.weight : 1);
+			const siblings = heap.length - (node !== NONE && links[node * LINKS + WAITING]! > 0 ? 1 : 0);
+			let seen = 0;
+			let theirRequests = 0;
+			let theirTokens = 0;
+			let theirCost = 0;
+			for (let at = 0; at < heap.length && seen < SIBLINGS_SEEN; at++) {
+				const sibling = heap[at]!;
+				if (sibling === node) continue;
+				seen++;
+				const first = this.#first(sibling);
+				const cost = costOfRow(first);
+				const weight = step === last ? this.#requests.weight(first) : 1;
+				const gets = Math.max(0, until - Math.max(0, tags[sibling * TAGS + TAG]! - virtual)) * weight;
+				const count = Math.min(links[sibling * LINKS + WAITING]!, cost === 0 ? Number.POSITIVE_INFINITY : gets / cost);
+				theirRequests += count;
+				theirTokens += count * this.#requests.charge(first);
+				theirCost += count * cost;
+			}
+			if (seen === 0) continue;
+			const scale = siblings / seen;
+			requests += theirRequests * scale;
+			tokens += theirTokens * scale;
+			served += theirCost * scale;
+		}
+		return { requests, tokens };
+	}
+
+	/** The request below a waiting node that would be served first. */
+	#first(node: number): number {
+		let at = node;
+		for (let heap = this.#heap[at]; heap !== undefined && heap.length > 0; heap = this.#heap[at]) at = heap[0]!;
+		return this.#links[at * LINKS + HEAD]!;
 	}
 
 	/** Appends a request to its flow. */

@@ -22,7 +22,7 @@ export interface Outlook {
 	readonly startMs: Millis;
 }
 
-export function outlook(pool: Pool, request: SubmitRequest, now: Millis): Outlook {
+export function outlook(pool: Pool, request: SubmitRequest, startMs: Millis, now: Millis): Outlook {
 	const { queue, sequences, promptTokens, startWithinMs } = request;
 	const tokens = promptTokens + request.completionTokens;
 	const ahead = pool.waiting(queue);
@@ -32,10 +32,10 @@ export function outlook(pool: Pool, request: SubmitRequest, now: Millis): Outloo
 		reason,
 		ahead,
 		full: ahead >= pool.queues[queue]!.maxDepth,
-		startMs: pool.estimatedStartMs(queue, tokens, now),
+		startMs,
 	});
 	if (!pool.couldRun(sequences, tokens)) return waits("exceeds_capacity", "shed");
-	if (pool.estimatedStartMs(queue, tokens, now) > startWithinMs) return waits("deadline_unmeetable", "shed");
+	if (startMs > startWithinMs) return waits("deadline_unmeetable", "shed");
 	if (pool.queues[queue]!.paused) return waits("paused");
 	if (ahead > 0) return waits("behind");
 	const lack = pool.lackFor(queue, sequences, promptTokens, tokens, now);

@@ -13,7 +13,7 @@ import { type RateBucket, rateBucket } from "../capacity/rate-bucket.ts";
 import { Throughput } from "../capacity/throughput.ts";
 import { InvariantError } from "../model/invariant-error.ts";
 import type { QueueSettings } from "../model/policy.ts";
-import { type Cost, costOf, MILLIS_PER_SECOND, type Millis, type Tokens } from "../model/units.ts";
+import { type Cost, costOf, type Millis, type Tokens } from "../model/units.ts";
 import type { CapacitySettings, CoreSettings, PoolSettings } from "./core-settings.ts";
 import type { Reason, Ticket } from "./decision.ts";
 import type { DecisionLog } from "./decision-log.ts";
@@ -262,16 +262,6 @@ export class Pool implements QueueView {
 	/** Whether a queue may use the headroom. */
 	isPrivileged(queue: number): boolean {
 		return this.#privileged.has(queue);
-	}
-
-	/** Roughly when a request of `tokens` joining `queue` now would start, from now: what waits before it over recent throughput. */
-	estimatedStartMs(queue: number, tokens: Tokens, now: Millis): Millis {
-		let before = 0;
-		for (let at = 0; at <= queue; at++) before += this.queues[at]!.waitingTokens;
-		const room = this.endpoints.some((endpoint) => endpoint.up && endpoint.fitsOrdinary(1, tokens));
-		if (before === 0 && room) return 0;
-		const perSecond = this.throughput.perSecond(now);
-		return perSecond === 0 ? 0 : ((before + tokens) / perSecond) * MILLIS_PER_SECOND;
 	}
 
 	// --- the scheduler's view of the queues

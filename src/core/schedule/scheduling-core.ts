@@ -25,6 +25,7 @@ import { type Outlook, outlook } from "./outlook.ts";
 import { Pool, type QueueState } from "./pool.ts";
 import { ABORTING, FLAG_IN_WINDOW, RequestTable, RUNNING, WAITING } from "./request-table.ts";
 import { type CoreSnapshot, snapshotOf } from "./snapshot.ts";
+import { expectedStartMs, type StartEstimate, StartHistory, type Whereabouts } from "./start-estimate.ts";
 import type { SubmitRequest } from "./submit-request.ts";
 import { TimingWheel } from "./timing-wheel.ts";
 
@@ -52,6 +53,8 @@ export class SchedulingCore {
 	readonly #wheel = new TimingWheel(this.#requests);
 	readonly #log = new DecisionLog();
 	readonly #admission: Admission;
+	readonly #starts = new StartHistory();
+	readonly #whereabouts: Whereabouts;
 	/** Per pool, what was configured: `scaleCapacity` works on top of it. */
 	readonly #configured: CapacitySettings[];
 	#capacityFactor = 1;
@@ -71,6 +74,7 @@ export class SchedulingCore {
 			leftQueue: (row: number) => admission.left(row),
 			cannotRun: (row: number) => this.#moveOrEvict(row),
 		};
+		this.#whereabouts = shared;
 		this.pools = settings.pools.map((pool, index) => new Pool(index, pool, shared));
 		admission.pools = this.pools;
 		this.#configured = settings.pools.map(({ capacity }) => capacity);
@@ -93,8 +97,7 @@ export class SchedulingCore {
 			return ticket;
 		}
 		if (request.startWithinMs !== Number.POSITIVE_INFINITY) {
-			const expected = this.estimatedStartMs(pool.index, request.queue, tokens);
-			if (expected > request.startWithinMs) {
+			if (this.#estimate(pool, request).p50Ms > request.startWithinMs) {
 				this.#refuse(row, "deadline_unmeetable");
 				return ticket;
 			}
@@ -115,6 +118,9 @@ export class SchedulingCore {
 				// It may have been the one that room was held for.
 				victimPool.dispatchAll(now);
 				if (own || requests.state(row) !== WAITING) return ticket;
+			}
+			if (this.#starts.wantsSample && !queue.paused) {
+				this.#starts.expect(ticket, expectedStartMs(pool, this.#whereabouts, request, now));
 			}
 			const reason = queue.paused ? "paused" : pool.blockedBy === "none" ? "behind" : pool.blockedBy;
 			this.#log.push("wait", ticket, pool.index, request.queue, request.queue, -1, reason, 0);
@@ -153,6 +159,7 @@ export class SchedulingCore {
 		this.#tick(now);
 		const requests = this.#requests;
 		const pool = this.pools[requests.pool(row)]!;
+		this.#starts.forget(ticket);
 		if (requests.state(row) === WAITING) pool.leave(row);
 		else pool.settle(row, requests.prompt(row), requests.produced(row), requests.cached(row), now);
 		requests.free(row);
@@ -204,7 +211,9 @@ export class SchedulingCore {
 
 	/** The next decision, or undefined. The object is reused. */
 	next(): Decision | undefined {
-		return this.#log.next();
+		const decision = this.#log.next();
+		if (decision !== undefined && this.#starts.size > 0) this.#learnStart(decision);
+		return decision;
 	}
 
 	// --- operation
@@ -324,17 +333,27 @@ export class SchedulingCore {
 		return row >= 0 && this.#requests.state(row) === WAITING;
 	}
 
-	/** A rough time until a request of `tokens` joining now would start: what waits before it over the pool's recent rate. */
-	estimatedStartMs(pool: number, queue: number, tokens: Tokens): Millis {
-		return this.pools[pool]!.estimatedStartMs(queue, tokens, this.#now);
+	/** When a request that joins now would start, from now. Rough; costs nothing unless asked. */
+	estimateStart(request: SubmitRequest): StartEstimate {
+		return this.#estimate(this.#poolFor(request), request);
 	}
 
 	/** What would become of a request submitted now; nothing is changed. */
 	outlook(request: SubmitRequest, now: Millis): Outlook {
-		return outlook(this.#poolFor(request), request, now);
+		const pool = this.#poolFor(request);
+		return outlook(pool, request, this.#estimate(pool, request).p50Ms, now);
 	}
 
 	// --- inside
+
+	#estimate(pool: Pool, request: SubmitRequest): StartEstimate {
+		return this.#starts.estimate(expectedStartMs(pool, this.#whereabouts, request, this.#now));
+	}
+
+	#learnStart({ kind, ticket, waitMs }: Decision): void {
+		if (kind === "dispatch") this.#starts.started(ticket, waitMs);
+		else if (kind !== "wait") this.#starts.forget(ticket);
+	}
 
 	#tick(now: Millis): void {
 		if (now < this.#now) throw new InvariantError(`time went back from ${this.#now} to ${now}`);
