@@ -153,19 +153,20 @@ export class FlowTree {
 			const virtual = tags[parent * TAGS + VIRTUAL]!;
 			const debt = node === NONE ? 0 : Math.max(0, tags[node * TAGS + FINISH]! - virtual);
 			const until = debt + served / (step === last ? like.weight : 1);
-			const siblings = heap.length - (node !== NONE && links[node * LINKS + WAITING]! > 0 ? 1 : 0);
+			const siblings = heap.length / ENTRY - (node !== NONE && links[node * LINKS + WAITING]! > 0 ? 1 : 0);
 			let seen = 0;
 			let theirRequests = 0;
 			let theirTokens = 0;
 			let theirCost = 0;
-			for (let at = 0; at < heap.length && seen < SIBLINGS_SEEN; at++) {
-				const sibling = heap[at]!;
+			for (let at = 0; at < heap.length && seen < SIBLINGS_SEEN; at += ENTRY) {
+				const start = heap[at]!;
+				const sibling = heap[at + 2]!;
 				if (sibling === node) continue;
 				seen++;
 				const first = this.#first(sibling);
 				const cost = costOfRow(first);
 				const weight = step === last ? this.#requests.weight(first) : 1;
-				const gets = Math.max(0, until - Math.max(0, tags[sibling * TAGS + TAG]! - virtual)) * weight;
+				const gets = Math.max(0, until - Math.max(0, start - virtual)) * weight;
 				const count = Math.min(links[sibling * LINKS + WAITING]!, cost === 0 ? Number.POSITIVE_INFINITY : gets / cost);
 				theirRequests += count;
 				theirTokens += count * this.#requests.charge(first);
@@ -183,7 +184,7 @@ export class FlowTree {
 	/** The request below a waiting node that would be served first. */
 	#first(node: number): number {
 		let at = node;
-		for (let heap = this.#heap[at]; heap !== undefined && heap.length > 0; heap = this.#heap[at]) at = heap[0]!;
+		for (let heap = this.#heap[at]; heap !== undefined && heap.length > 0; heap = this.#heap[at]) at = heap[2]!;
 		return this.#links[at * LINKS + HEAD]!;
 	}
 
@@ -218,11 +219,7 @@ export class FlowTree {
 		const known = links[root * LINKS + TOP]!;
 		if (known !== UNKNOWN) return known;
 		let top = NONE;
-		if (links[root * LINKS + WAITING] !== 0) {
-			let node = root;
-			for (let heap = this.#heap[node]; heap !== undefined && heap.length > 0; heap = this.#heap[node]) node = heap[2]!;
-			top = links[node * LINKS + HEAD]!;
-		}
+		if (links[root * LINKS + WAITING] !== 0) top = this.#first(root);
 		links[root * LINKS + TOP] = top;
 		return top;
 	}
