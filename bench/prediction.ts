@@ -8,8 +8,10 @@
  * cores it reaches 100 ms, 1 % of an answer of 250 tokens.
  *
  * Usage: node bench/prediction.ts [--requests 20000] [--speed 1] [--profile h100-70b] [--scheduler hybrid] [--concurrent 200] [--rate 17.5]
- *   [--answer 250] [--capacity key=value]…
+ *   [--answer 250] [--capacity key=value]… [--save waits.json] [--real waits.json]
+ *   --save keeps the gateway's waits, --real takes them from such a file instead of a run of twenty minutes.
  */
+import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { findEngineProfile } from "../src/simulate/engine-profiles.ts";
 import { comparePrediction } from "../test/integration/prediction-run.ts";
@@ -24,6 +26,8 @@ const { values } = parseArgs({
 		concurrent: { type: "string", default: "200" },
 		rate: { type: "string", default: "17.5" },
 		answer: { type: "string", default: "250" },
+		save: { type: "string" },
+		real: { type: "string" },
 		capacity: { type: "string", multiple: true, default: [] },
 	},
 });
@@ -34,6 +38,8 @@ const result = await comparePrediction({
 	profile,
 	speed: Number(values.speed),
 	ini: `[request_scheduler]\nscheduler = ${values.scheduler}\n[capacity]\nmax_concurrent = ${values.concurrent}\n${values.capacity.join("\n")}\n`,
+	...(values.real !== undefined && { real: JSON.parse(readFileSync(values.real, "utf8")) }),
+	...(values.save !== undefined && { onReal: (waits) => writeFileSync(values.save!, JSON.stringify(waits)) }),
 	scenario: predictionScenario(Number(values.requests), rate, Number(values.answer)),
 });
 const cell = (value: number) => value.toFixed(0).padStart(9);

@@ -33,7 +33,7 @@ Examples:
 --trace takes lengths and bursts from a trace (Azure, Mooncake, ServeGen, VTC; gzipped or not; those without times arrive at random) and
 searches the rate; --replay plays the trace at its own times instead, so many times as fast, and reports what came of it.
 
-Without --endpoint and --model: the configuration's first provider, and the first model it names. Start with 50 to 70 % of the
+Without --endpoint and --model: the configuration's first provider, and the first model it names or lists. Start with 50 to 70 % of the
 measured maximum, watch for a week, then go to the safe 85 %; measure again each quarter. Ctrl-C ends the run and keeps what was measured.
 
 Exit status: 0 when measured, 1 when the endpoint does not answer or a flag is wrong, 78 when the configuration cannot be used, 130 after
@@ -41,6 +41,7 @@ Ctrl-C (the report is written).`;
 
 const MAX_IN_FLIGHT = 2000;
 const EXIT_INTERRUPTED = 130;
+const MODELS_TIMEOUT_MS = 10_000;
 
 interface BenchmarkFlags extends ConfigOptions {
 	readonly endpoint?: string;
@@ -103,7 +104,7 @@ export function benchmarkCommand(io: CommandIo = processIo()): Command {
 }
 
 async function benchmark(flags: BenchmarkFlags, io: CommandIo): Promise<void> {
-	const where = destination(flags, io);
+	const where = await destination(flags, io);
 	if (where === undefined) return;
 	const target = benchmarkTarget(where.endpoint);
 	if (target === undefined)
@@ -188,11 +189,11 @@ function workloadOf(flags: BenchmarkFlags): Pick<BenchmarkOptions, "mix" | "repl
 	}
 }
 
-/** Where to send requests: the flags, else the configuration's first provider and model. */
-function destination(
+/** Where to send requests: the flags, else the configuration's first provider, and the first model that it names or lists. */
+async function destination(
 	flags: BenchmarkFlags,
 	io: CommandIo,
-): { endpoint: string; model: string; key: string | undefined } | undefined {
+): Promise<{ endpoint: string; model: string; key: string | undefined } | undefined> {
 	const keyFrom = (name: string | undefined) => (name === undefined ? undefined : io.env[name]);
 	const { endpoint, model, apiKeyEnv } = flags;
 	if (endpoint !== undefined && model !== undefined && flags.apply !== true)
@@ -203,17 +204,31 @@ function destination(
 	const named = [...provider.families.flatMap((family) => family.models), ...provider.models].find(
 		(name) => !name.includes("*"),
 	);
-	const wanted = model ?? named;
-	if (wanted === undefined)
-		throw new UserError(
-			`provider ${provider.name} names no single model (${provider.models.join(", ")}); name one with --model`,
-		);
-	return {
-		endpoint: endpoint ?? provider.endpoints[0]!,
-		model: wanted,
-		// A provider's key goes to the provider only.
-		key: keyFrom(apiKeyEnv ?? (endpoint === undefined ? provider.apiKeyEnv : undefined)),
-	};
+	const url = endpoint ?? provider.endpoints[0]!;
+	// A provider's key goes to the provider only.
+	const key = keyFrom(apiKeyEnv ?? (endpoint === undefined ? provider.apiKeyEnv : undefined));
+	return { endpoint: url, model: model ?? named ?? (await firstModel(url, key)), key };
+}
+
+/** What the endpoint lists first. */
+async function firstModel(endpoint: string, key: string | undefined): Promise<string> {
+	const target = benchmarkTarget(endpoint);
+	const path = target?.path.replace(/\/chat\/completions.*$/, "/models");
+	let problem = "";
+	try {
+		const response = await fetch(`${target?.baseUrl}${path}`, {
+			headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
+			signal: AbortSignal.timeout(MODELS_TIMEOUT_MS),
+		});
+		const { data } = (await response.json()) as { readonly data?: readonly { readonly id?: unknown }[] };
+		const first = data?.[0]?.id;
+		if (typeof first === "string") return first;
+		problem = `answered with status ${response.status} and no model`;
+	} catch (error) {
+		const { cause, message } = error as Error;
+		problem = (cause as NodeJS.ErrnoException | undefined)?.code ?? message;
+	}
+	throw new UserError(`${endpoint}: ${path ?? ""} ${problem}; name a model with --model`);
 }
 
 function progressBar(part: number): string {

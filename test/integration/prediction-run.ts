@@ -27,7 +27,13 @@ export interface PredictionOptions {
 	readonly ini: string;
 	/** As `readScenario` takes it. */
 	readonly scenario: unknown;
+	/** What the gateway did in an earlier run of the same arrivals, instead of a run now. */
+	readonly real?: readonly RealWait[];
+	readonly onReal?: (waits: readonly RealWait[]) => void;
 }
+
+/** Milliseconds in the queue; null when it was not answered. */
+export type RealWait = number | null;
 
 export interface TierComparison {
 	readonly tier: string;
@@ -60,7 +66,9 @@ export function scaledProfile(profile: EngineProfile, speed: number): EngineProf
 export async function comparePrediction(options: PredictionOptions): Promise<readonly TierComparison[]> {
 	const arrivals = [...scenarioArrivals(readScenario(options.scenario), 1)];
 	const simulated = simulateArrivals(options, arrivals);
-	const real = await serveArrivals(options, arrivals);
+	const waits = options.real ?? (await serveArrivals(options, arrivals));
+	options.onReal?.(waits);
+	const real = waits.map((wait) => ({ waitMs: wait ?? undefined }));
 	const tiers = new Map<string, number[]>();
 	for (const [index, { metadata }] of arrivals.entries()) {
 		const tier = metadata.accountId.replace(/-\d+$/, "");
@@ -69,9 +77,9 @@ export async function comparePrediction(options: PredictionOptions): Promise<rea
 		tiers.set(tier, list);
 	}
 	return [...tiers].map(([tier, indices]) => {
-		const waits = (seen: readonly Seen[]) =>
+		const waitsOf = (seen: readonly Seen[]) =>
 			indices.flatMap((index) => seen[index]!.waitMs ?? []).sort((a, b) => a - b);
-		const [realWaits, simulatedWaits] = [waits(real), waits(simulated)];
+		const [realWaits, simulatedWaits] = [waitsOf(real), waitsOf(simulated)];
 		const differences = indices.flatMap((index) => {
 			const [one, other] = [real[index]!.waitMs, simulated[index]!.waitMs];
 			return one === undefined || other === undefined ? [] : Math.abs(one - other);
@@ -116,7 +124,7 @@ function simulateArrivals(
 async function serveArrivals(
 	{ profile, speed, ini }: PredictionOptions,
 	arrivals: readonly SimulatedArrival[],
-): Promise<readonly Seen[]> {
+): Promise<readonly RealWait[]> {
 	const folder = mkdtempSync(join(tmpdir(), "prediction-"));
 	const children: ChildProcess[] = [];
 	try {
@@ -139,13 +147,13 @@ async function serveArrivals(
 			...["start", "--config", config, "--upstream", mock, "--data-dir", folder, "--port", "0", "--admin-port", "0"],
 			"--json",
 		);
-		const seen: Seen[] = arrivals.map(() => ({ waitMs: undefined }));
+		const seen: RealWait[] = arrivals.map(() => null);
 		await generateLoad({
 			baseUrl: gateway,
 			maxInFlight: arrivals.length,
 			requests: arrivals.map(requestOf),
 			onResult: ({ tier: index, status, headers }) => {
-				if (status === 200) seen[Number(index)] = { waitMs: Number(headers["x-queue-wait-ms"]) };
+				if (status === 200) seen[Number(index)] = Number(headers["x-queue-wait-ms"]);
 			},
 		});
 		return seen;
