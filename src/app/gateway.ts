@@ -18,6 +18,7 @@ import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
 import { Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { RoutingRule } from "../core/model/policy.ts";
 import { Engine } from "../engine/engine.ts";
+import { RateGate } from "../engine/rate-gate.ts";
 import { RecentDecisions } from "../engine/recent-decisions.ts";
 import { TokenLookup } from "../engine/token-lookup.ts";
 import { AdminAccess } from "../http/admin/admin-access.ts";
@@ -51,6 +52,7 @@ import { noticesOf } from "./notices.ts";
 import { pricesOf } from "./prices.ts";
 import { processMetrics } from "./process-metrics.ts";
 import { quotaAlerts } from "./quota-alerts.ts";
+import { auditBorrowing } from "./quota-borrowing.ts";
 import { openQuotas } from "./quotas.ts";
 import { realClock } from "./real-clock.ts";
 import { logRecord } from "./request-log.ts";
@@ -189,10 +191,25 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		onAlert: alerts.tell,
 		onError: (error) => log.error({ error: String(error) }, "quotas"),
 	});
-	await quotas.reload();
+	const rates = new RateGate(
+		{
+			burstSeconds: config.capacity.burstSeconds,
+			mostBorrowPct: config.quotas.maxBorrowPct,
+			maxWaiting: config.requestScheduler.maxWaiting,
+		},
+		{ now: systemClock.now, timers: systemTimers },
+	);
+	const reloadQuotas = async () => {
+		await quotas.reload();
+		rates.configure(await stores.quotas.all());
+	};
+	await reloadQuotas();
+	const borrowing = config.quotas.enabled
+		? auditBorrowing(rates, stores.audit, (error) => log.error({ error: String(error) }, "quotas"))
+		: undefined;
 	if (config.quotas.enabled) {
 		await quotas.warmUp();
-		metrics.also(() => alerts.metrics(quotas));
+		metrics.also(() => alerts.metrics(quotas, rates));
 	}
 
 	const snapshot = tokenConfig.enableSnapshotCache
@@ -234,7 +251,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		poolNames: lifecycleParts.pools.map((pool) => pool.name),
 		priceOf: pricesOf(config),
 		...(windows === undefined ? {} : { windows: windows.keeper }),
-		...(config.quotas.enabled ? { quotas } : {}),
+		...(config.quotas.enabled ? { quotas, rates } : {}),
 		onEnd: (record) => {
 			metrics.ended(record);
 			recorder.ended(record);
@@ -253,7 +270,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	const reloadRules = async () => {
 		lifecycle.replaceRules(await stores.rules.all(), systemClock.now());
 		engine.core.configureRules(depthsOf(lifecycle));
-		await quotas.reload();
+		await reloadQuotas();
 		await windows?.keeper.reload();
 	};
 	let policyVersion = await stores.policy.version();
@@ -365,6 +382,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			epochNow: systemClock.epochNow,
 			quotasEnforced: config.quotas.enabled,
 			quotas,
+			rates,
 			isZone: systemCalendar.isZone,
 			zoneOffset: systemCalendar.offset,
 			...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
@@ -430,6 +448,8 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		for (const stop of watchers) stop();
 		await drain(dataServer, plane, holding.gateway.drainTimeoutMs);
 		await journal.flushed();
+		borrowing?.stop();
+		rates.close();
 		await quotas.close();
 		await alerts.close();
 		engine.close();

@@ -13,6 +13,7 @@ import { amountIn, fromCounted } from "../core/quota/quota.ts";
 import type { Outlook } from "../core/schedule/outlook.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { BudgetView, QuotaService } from "../engine/quota-service.ts";
+import type { RateGate } from "../engine/rate-gate.ts";
 import type { WindowKeeper } from "../engine/window-keeper.ts";
 import type { ExplainQuestion, Explanation } from "../http/admin/scheduler-admin.ts";
 import type { DataPlane } from "../http/data-plane.ts";
@@ -23,6 +24,7 @@ export interface ExplainParts {
 	readonly flowPath: readonly string[];
 	readonly tokenInUse: number;
 	readonly quotas: QuotaService | undefined;
+	readonly rates: RateGate | undefined;
 	readonly windows: WindowKeeper | undefined;
 	readonly priceOf: DataPlane["priceOf"];
 }
@@ -73,6 +75,8 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 	say("estimate", estimateText(arrival, core));
 	const spent = budgetSteps(arrival, parts, say);
 	if (spent) return { outcome: "quota_exceeded", queue: label, pool: pool.name, steps };
+	const gateMs = parts.rates?.waitMs(metadata) ?? 0;
+	if (gateMs > 0) say("rate", `a rate quota is used up for ${duration(gateMs)}: it waits before its queue`);
 	for (const at of submit.pools) say("capacity", capacityText(core, at));
 	say("outcome", outcomeText(outlook));
 	return {

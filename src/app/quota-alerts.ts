@@ -3,13 +3,14 @@ import type { GatewayConfig } from "../config/gateway-config.ts";
 import { ALERT_THRESHOLDS_PCT } from "../core/quota/counter.ts";
 import { fromCounted } from "../core/quota/quota.ts";
 import type { BudgetView, QuotaAlert, QuotaService } from "../engine/quota-service.ts";
+import type { RateGate } from "../engine/rate-gate.ts";
 import { systemClock, systemTimers } from "./system.ts";
 import { Webhook } from "./webhook.ts";
 
 export interface QuotaAlerts {
 	tell(alert: QuotaAlert): void;
 	/** Lines of `/metrics`. */
-	metrics(quotas: QuotaService): Iterable<string>;
+	metrics(quotas: QuotaService, rates: RateGate): Iterable<string>;
 	close(): Promise<void>;
 }
 
@@ -43,11 +44,18 @@ export function quotaAlerts(config: GatewayConfig, env: NodeJS.ProcessEnv, log: 
 			log.warn(data, "quota alert");
 			webhook?.send("quota.alert", data);
 		},
-		*metrics(quotas) {
+		*metrics(quotas, rates) {
 			yield* metricLines(quotas.views(), config.observability.topAccounts);
 			yield "# HELP tokligence_quota_alerts_total Alerts by threshold, once per budget and period.";
 			yield "# TYPE tokligence_quota_alerts_total counter";
 			for (const [threshold, count] of told) yield `tokligence_quota_alerts_total{threshold="${threshold}"} ${count}`;
+			yield "# HELP tokligence_quota_borrow_total Tokens used above assured rates.";
+			yield "# TYPE tokligence_quota_borrow_total counter";
+			for (const { quota, borrowed } of rates.views())
+				if (borrowed > 0) yield `tokligence_quota_borrow_total{${labelsOf({ quota })}} ${borrowed}`;
+			yield "# HELP tokligence_quota_rate_waiting Requests that wait for a rate quota.";
+			yield "# TYPE tokligence_quota_rate_waiting gauge";
+			yield `tokligence_quota_rate_waiting ${rates.waiting}`;
 		},
 		close: async () => webhook?.close(),
 	};
@@ -105,7 +113,7 @@ function limit({ view, whole }: Shown): number {
 	return fromCounted(view.quota.limitDimension, whole);
 }
 
-function labelsOf({ quota }: BudgetView): string {
+function labelsOf({ quota }: Pick<BudgetView, "quota">): string {
 	const label = (text: string) => text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 	return `node="${label(quota.node)}",environment="${label(quota.environment ?? "")}",dimension="${quota.limitDimension}"`;
 }

@@ -152,8 +152,8 @@ export class RunningScheduler implements SchedulerAdmin {
 		const { plane, clock, flowPath } = this.#parts;
 		const { tokenId } = question.metadata;
 		const tokenInUse = tokenId === undefined ? 0 : (plane.tokenUse.get(tokenId) ?? 0);
-		const { lifecycle, quotas, windows, priceOf } = plane;
-		const parts = { lifecycle, core: this.#core, flowPath, tokenInUse, quotas, windows, priceOf };
+		const { lifecycle, quotas, rates, windows, priceOf } = plane;
+		const parts = { lifecycle, core: this.#core, flowPath, tokenInUse, quotas, rates, windows, priceOf };
 		return explainLive(question, parts, clock.now());
 	}
 

@@ -19,6 +19,7 @@ import type { Millis, NanoDollars } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { QuotaService } from "../engine/quota-service.ts";
+import type { RateGate } from "../engine/rate-gate.ts";
 import type { WindowKeeper } from "../engine/window-keeper.ts";
 import type { Upstreams } from "../ports/upstream.ts";
 import { dataPath, dialectForPath } from "../protocol/dialects.ts";
@@ -75,6 +76,8 @@ export interface DataPlane {
 	readonly windows?: WindowKeeper;
 	/** Absent when `[quotas] enabled = false`. */
 	readonly quotas?: QuotaService;
+	/** Absent when `[quotas] enabled = false`. */
+	readonly rates?: RateGate;
 	readonly onEnd: (record: ExchangeRecord) => void;
 	/** Told of an exception that should not have been. */
 	readonly onBug: (error: unknown, requestId: string) => void;

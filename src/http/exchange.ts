@@ -19,6 +19,7 @@ import type { QuotaAmounts } from "../core/quota/quota.ts";
 import type { Reason, Ticket } from "../core/schedule/decision.ts";
 import type { RequestListener } from "../engine/engine.ts";
 import type { QuotaService, SpentBudget } from "../engine/quota-service.ts";
+import type { RateGate } from "../engine/rate-gate.ts";
 import type { LedgerRow } from "../ports/ledger-store.ts";
 import type { ForwardOutcome, UpstreamCall, UpstreamListener } from "../ports/upstream.ts";
 import { type BodyEdits, editBody } from "../protocol/body-edit.ts";
@@ -116,6 +117,10 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#holdsToken = false;
 	/** Its estimate is reserved in budgets. */
 	#holdsQuota = false;
+	/** Its estimate is charged to rates, or it waits for that. */
+	#holdsRate = false;
+	/** Waits for its rate, not yet in a queue. */
+	#atGate = false;
 	#call: UpstreamCall | undefined;
 	#status = 0;
 	#rawHeaders: readonly (Uint8Array | string)[] = [];
@@ -155,8 +160,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 	/** What operators see of it; undefined before it was admitted and after its end. */
 	get status(): ExchangeStatus | undefined {
 		const arrival = this.#arrival;
-		if (arrival === undefined || this.#ticket < 0 || this.#state === "reading" || this.#state === "over")
-			return undefined;
+		const isThere = this.#ticket >= 0 || this.#atGate;
+		if (arrival === undefined || !isThere || this.#state === "reading" || this.#state === "over") return undefined;
 		const waiting = this.#state === "waiting";
 		return {
 			arrival,
@@ -281,7 +286,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	/** Everything lets it in: it waits for the scheduler. */
 	#enqueue(arrival: Arrival, body: Uint8Array, parsed: unknown, passthrough: boolean): void {
-		const { engine, tokenUse } = this.#plane;
+		const { tokenUse, rates } = this.#plane;
 		const { tokenId } = arrival.metadata;
 		if (tokenId !== undefined) {
 			tokenUse.set(tokenId, (tokenUse.get(tokenId) ?? 0) + 1);
@@ -300,7 +305,52 @@ export class Exchange implements RequestListener, UpstreamListener {
 		this.#body = passthrough ? body : (editBody(body, edits) ?? body);
 		this.#state = "waiting";
 		if (arrival.facts.stream) this.#armHold();
-		const { hold, queues } = this.#plane;
+		if (rates?.concerns(arrival.metadata) === true && !this.#isFree) this.#passGate(rates, arrival);
+		else this.#queue(arrival);
+	}
+
+	/** Waits before the scheduler while a rate quota of its is used up. */
+	#passGate(rates: RateGate, arrival: Arrival): void {
+		const { submit, metadata } = arrival;
+		this.#atGate = true;
+		if (rates.waitMs(metadata) > submit.startWithinMs) {
+			this.#fail({ code: "deadline_unmeetable", message: REASON_MESSAGE.deadline_unmeetable! }, "deadline_unmeetable");
+			return;
+		}
+		this.#holdsRate = true;
+		const since = performance.now();
+		const go = () => {
+			this.#atGate = false;
+			this.#heldMs = performance.now() - since;
+			submit.timeoutMs = Math.max(1, submit.timeoutMs - this.#heldMs);
+			this.#queue(arrival);
+		};
+		const entry = rates.enter(metadata, {
+			id: this.requestId,
+			tokens: submit.promptTokens + submit.completionTokens,
+			timeoutMs: submit.timeoutMs,
+			go: () => this.#guard(go),
+			expire: () =>
+				this.#fail(
+					{
+						code: "queue_timeout",
+						message: "its rate quota had no room for as long as it may wait",
+						retryAfterMs: 1000,
+					},
+					"queue_timeout",
+				),
+		});
+		if (entry === "goes") go();
+		else if (entry === "full")
+			this.#fail(
+				{ code: "queue_full", message: "too many requests wait for their rate quotas", retryAfterMs: 1000 },
+				"queue_full",
+			);
+	}
+
+	/** To the scheduler, unless the capacity guard keeps it out. */
+	#queue(arrival: Arrival): void {
+		const { engine, hold, queues } = this.#plane;
 		const { queue, timeoutMs } = arrival.submit;
 		if (arrival.isKeptOut && hold !== undefined) hold.add(this, queue, timeoutMs, queues[queue]!.maxDepth);
 		else this.#ticket = engine.submit(arrival.submit, this);
@@ -311,7 +361,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		if (this.#state !== "waiting") return;
 		const { submit } = this.#arrival!;
 		submit.timeoutMs = Math.max(1, submit.timeoutMs - heldMs);
-		this.#heldMs = heldMs;
+		this.#heldMs += heldMs;
 		this.#ticket = this.#plane.engine.submit(submit, this);
 	}
 
@@ -356,7 +406,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	ended(reason: Reason, waitMs: Millis): void {
 		if (this.#state === "over") return;
-		this.#waitMs = waitMs;
+		this.#waitMs = this.#heldMs + waitMs;
 		const { engine, lifecycle } = this.#plane;
 		const arrival = this.#arrival!;
 		const wait =
@@ -724,15 +774,18 @@ export class Exchange implements RequestListener, UpstreamListener {
 		clearTimeout(this.#idleTimer);
 		clearTimeout(this.#holdTimer);
 		clearTimeout(this.#retryTimer);
-		const { engine, journal, lifecycle, exchanges, onEnd, quotas, hold } = this.#plane;
+		const { engine, journal, lifecycle, exchanges, onEnd, quotas, hold, rates } = this.#plane;
 		exchanges.delete(this.requestId);
 		const arrival = this.#arrival;
 		const ticket = this.#ticket;
 		this.#ticket = -1;
 		// Ended while it waited, and not by the scheduler, which would have said how long.
-		if (before === "waiting" && ticket >= 0) this.#waitMs = this.ageMs;
+		if (before === "waiting" && (ticket >= 0 || this.#atGate)) this.#waitMs = this.ageMs;
 		if (arrival !== undefined) {
 			this.#releaseToken();
+			if (this.#atGate) lifecycle.withdrawn(arrival, performance.now());
+			if (this.#holdsRate)
+				rates?.finish(this.requestId, this.#journaled ? usage.promptTokens + usage.completionTokens : 0);
 			if (ticket >= 0) {
 				if (engine.core.isWaiting(ticket)) {
 					engine.cancel(ticket);

@@ -254,3 +254,49 @@ test("explain says where the budgets stand, and that one is spent", async () => 
 	const spent = await admin(bed, "POST", "/explain", { ...described, max_tokens: 40 });
 	expect(spent.outcome).toBe("quota_exceeded");
 });
+
+test("quota_tps_limit of a token: it waits at its ceiling, and nothing stays behind when it leaves", async () => {
+	const bed = await open();
+	const token = await newToken(bed, { quota_tps_limit: 100 });
+	const { plane } = bed.gateway;
+	const big = { max_tokens: 300 };
+	const short = { "x-mock-output-tokens": "200" };
+	// the first one takes all of the burst of two seconds
+	expect((await ask(bed, token, big, short)).status).toBe(200);
+	expect((await ask(bed, token, big, short)).status).toBe(200);
+	const third = await ask(bed, token, big, short);
+	expect(third.status).toBe(200);
+	expect(Number(third.headers.get("x-queue-wait-ms"))).toBeGreaterThan(100);
+	const away = new AbortController();
+	const held = [0, 1, 2, 3].map(() =>
+		fetch(`${bed.gateway.dataUrl}/v1/chat/completions`, {
+			method: "POST",
+			headers: { authorization: `Bearer ${token}` },
+			body: JSON.stringify({ model: "mock", max_tokens: 4000, messages }),
+			signal: away.signal,
+		}).catch(() => "gone"),
+	);
+	await until("they wait for the rate", () => plane.rates!.waiting >= 2);
+	const listed = await admin(bed, "GET", "/requests");
+	expect(listed.requests.filter((request: { state: string }) => request.state === "waiting").length).toBeGreaterThan(1);
+	const refused = await ask(bed, token, big, { "x-request-deadline-ms": "50" });
+	expect((await jsonOf(refused)).error.code).toBe("deadline_unmeetable");
+	away.abort();
+	await Promise.all(held);
+	await until("all is given back", () => atRest(bed));
+});
+
+test("a burstable quota is shown with its rate and what it borrowed, in the audit log too", async () => {
+	const bed = await open();
+	const token = await newToken(bed);
+	await quota(bed, "burstable", "tps", 20, { max_borrow_pct: 50 });
+	for (let i = 0; i < 4; i++)
+		await (await ask(bed, token, { max_tokens: 30 }, { "x-mock-output-tokens": "30" })).text();
+	const [shown] = await shownQuotas(bed);
+	expect(shown).toMatchObject({ quota_type: "burstable", max_borrow_pct: 50, window_start: null });
+	expect(shown.used_value).toBeGreaterThan(0);
+	expect(shown.borrowed_value).toBeGreaterThan(0);
+	const metrics = await (await fetch(`${bed.gateway.adminUrl}/metrics`)).text();
+	expect(metrics).toMatch(/tokligence_quota_borrow_total\{node="account:acme",environment="",dimension="tps"\} \d+/);
+	await expect(quota(bed, "reserved", "tokens_per_day", 20)).rejects.toThrow(/limits tps/);
+});

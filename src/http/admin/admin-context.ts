@@ -7,6 +7,7 @@ import type { EffectiveValue } from "../../config/values.ts";
 import type { ZoneOffset } from "../../core/model/civil-time.ts";
 import type { EpochMillis } from "../../core/model/units.ts";
 import type { QuotaService } from "../../engine/quota-service.ts";
+import type { RateGate } from "../../engine/rate-gate.ts";
 import type { Stores } from "../../ports/stores.ts";
 import type { CapacityAdmin } from "./capacity.ts";
 import type { SchedulerAdmin } from "./scheduler-admin.ts";
@@ -19,6 +20,8 @@ export interface AdminContext {
 	/** Whether anything enforces `quota_*` of tokens; while nothing does, the answers say so. */
 	readonly quotasEnforced: boolean;
 	readonly quotas: QuotaService;
+	/** Absent where no gateway runs. */
+	readonly rates?: RateGate;
 	/** Whether a name is a time zone. */
 	readonly isZone: (name: string) => boolean;
 	readonly zoneOffset: ZoneOffset;

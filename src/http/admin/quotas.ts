@@ -15,6 +15,7 @@ import {
 	tokenNode,
 } from "../../core/quota/quota.ts";
 import { type BudgetView, monthlyQuotaOf } from "../../engine/quota-service.ts";
+import type { RateView } from "../../engine/rate-gate.ts";
 import type { Account } from "../../ports/account-store.ts";
 import type { NewQuota } from "../../ports/quota-store.ts";
 import type { TokenRecord } from "../../ports/token-store.ts";
@@ -68,13 +69,13 @@ const shownQuota = z.object({
 	limit_dimension: z.enum(LIMIT_DIMENSIONS),
 	limit_value: z.number().describe("without adjustments"),
 	adjusted_value: z.number().describe("added by hand in this period"),
-	used_value: z.number(),
+	used_value: z.number().describe("in this period; of a rate the tokens per second lately"),
 	reserved_value: z.number().describe("held by requests under way, by their estimates"),
 	usage_pct: z.number(),
 	alert_triggered: z.boolean().describe("an alert was sent in this period"),
 	allow_borrow: z.boolean(),
 	max_borrow_pct: z.number().nullable(),
-	borrowed_value: z.number(),
+	borrowed_value: z.number().describe("tokens above the assured rate, since the gateway started"),
 	lend: z.boolean(),
 	reset_day: z.number().nullable(),
 	timezone: z.string().nullable(),
@@ -86,10 +87,14 @@ const changedQuota = z.object({ quota_id: z.string(), message });
 const quotaParams = z.object({ quota_id: id });
 const accountParams = z.object({ account_id: id });
 
-function showQuota(quota: Quota, view: BudgetView | undefined): z.infer<typeof shownQuota> {
+function showQuota(
+	quota: Quota,
+	view: BudgetView | undefined,
+	rate?: RateView | undefined,
+): z.infer<typeof shownQuota> {
 	const { limitDimension } = quota;
 	const state = view?.state ?? { used: 0, reserved: 0, adjusted: 0 };
-	const pct = view === undefined ? 0 : usedPct(view.limit, state);
+	const pct = view === undefined ? ((rate?.currentTps ?? 0) / quota.limitValue) * 100 : usedPct(view.limit, state);
 	return {
 		id: quota.id,
 		account_id: quota.accountId,
@@ -99,13 +104,13 @@ function showQuota(quota: Quota, view: BudgetView | undefined): z.infer<typeof s
 		limit_dimension: limitDimension,
 		limit_value: quota.limitValue,
 		adjusted_value: fromCounted(limitDimension, state.adjusted),
-		used_value: fromCounted(limitDimension, state.used),
+		used_value: rate === undefined ? fromCounted(limitDimension, state.used) : Math.round(rate.currentTps * 100) / 100,
 		reserved_value: fromCounted(limitDimension, state.reserved),
 		usage_pct: Math.round(pct * 100) / 100,
 		alert_triggered: (view?.alertedPct ?? 0) > 0,
 		allow_borrow: quota.allowBorrow,
 		max_borrow_pct: quota.maxBorrowPct === undefined ? null : quota.maxBorrowPct * 100,
-		borrowed_value: 0,
+		borrowed_value: rate?.borrowed ?? 0,
 		lend: quota.lend,
 		reset_day: quota.resetDay ?? null,
 		timezone: quota.timezone ?? null,
@@ -216,8 +221,8 @@ function wrongTerms(
 		const sentence = `a ${body.quota_type} quota limits ${allowed}, not ${body.limit_dimension}`;
 		return refuse("invalid_request", sentence, "limit_dimension");
 	}
-	if (isRate) {
-		return refuse("not_available", "rates (reserved, burstable) are not available in this version", "quota_type");
+	if (isRate && body.limit_value === 0) {
+		return refuse("invalid_request", "limit_value 0 is not allowed: a rate is more than 0", "limit_value");
 	}
 	return undefined;
 }
@@ -238,7 +243,11 @@ const list = operation(
 );
 
 async function shown(context: AdminContext, quotas: readonly Quota[]) {
-	return Promise.all(quotas.map(async (quota) => showQuota(quota, await context.quotas.status(quota))));
+	return Promise.all(quotas.map((quota) => shownOne(context, quota)));
+}
+
+async function shownOne(context: AdminContext, quota: Quota) {
+	return showQuota(quota, await context.quotas.status(quota), context.rates?.view(quota.id));
 }
 
 const ofAccount = operation(
@@ -301,6 +310,7 @@ const update = operation(
 		const wrong = wrongTerms(context, {
 			...body,
 			limit_dimension: before.limitDimension,
+			limit_value: body.limit_value ?? before.limitValue,
 			quota_type: body.quota_type ?? before.quotaType,
 		});
 		if (wrong !== undefined) return wrong;
@@ -315,7 +325,7 @@ const update = operation(
 		const result = await context.stores.quotas.update(params.quota_id, patch, actor);
 		if (!result.ok) return fromStore(result);
 		await context.policyChanged();
-		return answer(showQuota(result.value, await context.quotas.status(result.value)));
+		return answer(await shownOne(context, result.value));
 	},
 );
 

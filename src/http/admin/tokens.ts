@@ -139,10 +139,7 @@ function unknownToken(tokenId: string): AdminRefusal {
 function creationMessage(context: AdminContext, fields: NewToken): string {
 	const kept = "Keep the token now: it is not shown again.";
 	const hasQuota = fields.quotaTokensPerMonth !== undefined || fields.quotaTpsLimit !== undefined;
-	if (hasQuota && !context.quotasEnforced) return `${kept} Its quota is stored; [quotas] enabled = false.`;
-	return fields.quotaTpsLimit === undefined
-		? kept
-		: `${kept} Its quota_tps_limit is stored, nothing enforces it in this version.`;
+	return hasQuota && !context.quotasEnforced ? `${kept} Its quota is stored; [quotas] enabled = false.` : kept;
 }
 
 const create = operation(
