@@ -38,7 +38,7 @@ const QUEUE_KEYS = new RegExp(
 	[
 		"^request_scheduler\\.default_priority$",
 		"^allocator\\.priority\\.weights$",
-		"^allocator\\.(priority\\.level|bucket)\\.\\d+\\.(max_depth|timeout|weight|limit_tps)$",
+		"^allocator\\.(priority\\.level|bucket)\\.\\d+\\.(max_depth|timeout|weight|reserved_tps|limit_tps)$",
 		"^allocator\\.bucket\\.(base_capacity_rps|base_capacity_tps|decay_ratio|distribution_model|min_capacity|capacities|capacity_basis)$",
 		"^allocator\\.bucket\\.tier_mappings\\.",
 	].join("|"),
@@ -229,11 +229,12 @@ function samePools(a: CompiledConfig, b: CompiledConfig): boolean {
 	return shape(a) === shape(b);
 }
 
-function queueNumbers({ maxDepth, timeoutMs, weight, limitTps, limitRps }: QueueSettings) {
+function queueNumbers({ maxDepth, timeoutMs, weight, reservedTps, limitTps, limitRps }: QueueSettings) {
 	return {
 		maxDepth,
 		timeoutMs,
 		weight,
+		reservedTps: reservedTps ?? 0,
 		limitTps: limitTps ?? Number.POSITIVE_INFINITY,
 		limitRps: limitRps ?? Number.POSITIVE_INFINITY,
 	};

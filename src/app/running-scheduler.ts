@@ -88,13 +88,13 @@ export class RunningScheduler implements SchedulerAdmin {
 			weight: this.#core.pools[pool]!.weights[queue]!,
 			waitingTokens: state.waitingTokens,
 			inFlightTokens: state.inFlightTokens,
+			reservedTps: state.reservedTps ?? 0,
 			limitTps: state.tokenRate?.ratePerSec ?? Number.POSITIVE_INFINITY,
 			limitRps: state.requestRate?.ratePerSec ?? Number.POSITIVE_INFINITY,
 		};
 	}
 
-	changeQueue(pool: string, queue: number, { reservedTps, ...change }: QueueChangeRequest): string | undefined {
-		if (reservedTps !== undefined) return "reserved_tps is not available in this version";
+	changeQueue(pool: string, queue: number, change: QueueChangeRequest): string | undefined {
 		const index = this.#indexOf(pool);
 		this.#parts.plane.engine.change((core, now) => core.configureQueue(index, queue, change, now));
 		return undefined;

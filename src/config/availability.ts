@@ -25,8 +25,6 @@ const SPELLINGS_NOT_AVAILABLE: readonly string[] = [
 	"engine_priority",
 	"force_stream",
 	"enable_subqueues",
-	"reserved_tps",
-	"lendable",
 	"otlp_endpoint",
 ];
 

@@ -20,6 +20,7 @@ export function checkConfig(config: GatewayConfig, assignments: Assignments): re
 	checkLevels(config, checks);
 	checkBuckets(config, checks);
 	checkCapacity(config, checks);
+	checkReservations(config, checks);
 	checkGuard(config, checks);
 	checkPreemption(config, checks);
 	checkProviders(config, checks);
@@ -243,6 +244,33 @@ function checkCapacity(config: GatewayConfig, checks: Checks): void {
 	for (const provider of providers) {
 		check(`provider.${provider.name}`, provider.capacity);
 		for (const family of provider.families) check(`provider.${provider.name}.family.${family.name}`, family.capacity);
+	}
+}
+
+function checkReservations({ allocator, requestScheduler, capacity, providers }: GatewayConfig, checks: Checks): void {
+	const byBucket = requestScheduler.allocator === "bucket";
+	const queues = byBucket ? allocator.bucket.buckets : allocator.priority.levels;
+	const name = (queue: number) => (byBucket ? `allocator.bucket.${queue}` : `allocator.priority.level.${queue}`);
+	const ceiling = Math.min(
+		...[capacity, ...providers.map((provider) => provider.capacity)].map(
+			(one) => one.maxTokensPerSec ?? Number.POSITIVE_INFINITY,
+		),
+	);
+	let total = 0;
+	for (const [queue, { reservedTps, limitTps, lendable }] of queues) {
+		if (reservedTps === undefined) continue;
+		total += reservedTps;
+		if (limitTps !== undefined && reservedTps > limitTps)
+			checks.add("error", name(queue), "reserved_tps", `${reservedTps} is more than limit_tps = ${limitTps}`);
+		if (lendable === false && !Number.isFinite(ceiling))
+			checks.add("error", name(queue), "lendable", "false needs max_tokens_per_sec: what is kept free is a part of it");
+		if (total > ceiling)
+			checks.add(
+				"error",
+				name(queue),
+				"reserved_tps",
+				`with it ${total} tokens/s are reserved, more than max_tokens_per_sec = ${ceiling}`,
+			);
 	}
 }
 

@@ -50,6 +50,7 @@ class RecordingScheduler implements SchedulerAdmin {
 			weight: 8,
 			waitingTokens: 30,
 			inFlightTokens: 20,
+			reservedTps: 0,
 			limitTps: 100,
 			limitRps: Number.POSITIVE_INFINITY,
 		};
@@ -127,6 +128,7 @@ test("status in the documented shape; infinity is null", async () => {
 		weight: 8,
 		waiting_tokens: 30,
 		in_flight_tokens: 20,
+		reserved_tps: 0,
 		limit_tps: 100,
 		limit_rps: null,
 	});

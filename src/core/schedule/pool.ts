@@ -10,6 +10,7 @@
 import { Endpoint } from "../capacity/endpoint.ts";
 import { PrefillWindow } from "../capacity/prefill-window.ts";
 import { type RateBucket, rateBucket } from "../capacity/rate-bucket.ts";
+import { Reservations } from "../capacity/reservations.ts";
 import { Throughput } from "../capacity/throughput.ts";
 import { InvariantError } from "../model/invariant-error.ts";
 import type { QueueSettings } from "../model/policy.ts";
@@ -71,6 +72,8 @@ export interface QueueState {
 	requestRate: RateBucket | undefined;
 	/** What all queues share that the capacity guard's buffer is kept from. */
 	readonly bufferRate: RateBucket | undefined;
+	/** Tokens per second that it is assured of. */
+	reservedTps: number | undefined;
 	enqueued: number;
 	dispatched: number;
 	timedOut: number;
@@ -127,6 +130,7 @@ export class Pool implements QueueView {
 	 * full pool is the state whose speed matters, and its events then end early.
 	 */
 	#fullIsFinal = false;
+	#reservations: Reservations | undefined;
 	/** Capacity was lowered at some time: what waits may no longer fit at all. */
 	#shrank = false;
 	#tokenRate: RateBucket | undefined;
@@ -157,6 +161,7 @@ export class Pool implements QueueView {
 			tokenRate: rateBucket(queue.limitTps, settings.capacity.burstSeconds, 1, 0),
 			requestRate: rateBucket(queue.limitRps, settings.capacity.burstSeconds, 1, 0),
 			bufferRate: shared.settings.buffer?.keptFor.includes(index) === false ? shared.bufferRate : undefined,
+			reservedTps: queue.reservedTps,
 			enqueued: 0,
 			dispatched: 0,
 			timedOut: 0,
@@ -194,6 +199,7 @@ export class Pool implements QueueView {
 			requestRate?.spread(capacity.burstSeconds, now);
 		}
 		this.#findGates();
+		this.#findReservations(now);
 		this.weightsChanged();
 	}
 
@@ -209,14 +215,28 @@ export class Pool implements QueueView {
 	/** Changes the ceilings of a queue; absent keeps them. */
 	limitQueue(
 		state: QueueState,
-		change: { limitTps?: number | undefined; limitRps?: number | undefined },
+		change: { limitTps?: number | undefined; limitRps?: number | undefined; reservedTps?: number | undefined },
 		now: Millis,
 	): void {
 		const { burstSeconds } = this.capacity;
-		const { limitTps, limitRps } = change;
+		const { limitTps, limitRps, reservedTps } = change;
+		if (reservedTps !== undefined) {
+			state.reservedTps = reservedTps;
+			this.#findReservations(now);
+		}
 		if (limitTps !== undefined) state.tokenRate = changedRate(state.tokenRate, limitTps, burstSeconds, now);
 		if (limitRps !== undefined) state.requestRate = changedRate(state.requestRate, limitRps, burstSeconds, now);
 		this.#findGates();
+	}
+
+	#findReservations(now: Millis): void {
+		const reserved = this.queues.map(({ reservedTps, settings }) => ({
+			reservedTps,
+			lendable: settings.lendable !== false,
+		}));
+		const { maxTokensPerSec, burstSeconds } = this.capacity;
+		const reservations = new Reservations(reserved, maxTokensPerSec, burstSeconds, now, this.#reservations);
+		this.#reservations = reservations.isEmpty ? undefined : reservations;
 	}
 
 	#findGates(): void {
@@ -313,7 +333,7 @@ export class Pool implements QueueView {
 	}
 
 	floor(queue: number): number {
-		const { reservedTps } = this.queues[queue]!.settings;
+		const { reservedTps } = this.queues[queue]!;
 		if (reservedTps !== undefined && Number.isFinite(this.capacity.maxTokensPerSec)) {
 			return reservedTps / this.capacity.maxTokensPerSec;
 		}
@@ -491,8 +511,12 @@ export class Pool implements QueueView {
 				this.blockedBy = "rate";
 				return;
 			}
-			let queue = this.scheduler.pick();
-			let payer = this.scheduler.payer ?? queue;
+			let queue = this.#reservations === undefined ? -1 : this.#pickReserved(this.#reservations);
+			let payer = queue;
+			if (queue < 0) {
+				queue = this.scheduler.pick();
+				payer = this.scheduler.payer ?? queue;
+			}
 			if (queue < 0) {
 				queue = this.#pickBestEffort();
 				payer = queue;
@@ -527,6 +551,20 @@ export class Pool implements QueueView {
 			if (endpoint.up && endpoint.sequences < endpoint.sequencesMax) return false;
 		}
 		return true;
+	}
+
+	#pickReserved(reservations: Reservations): number {
+		return reservations.pick((queue) => this.active.has(queue) && this.ready(queue), this.#now);
+	}
+
+	/** Whether an endpoint has room beyond what other queues are assured of and do not lend. */
+	#leavesKept(endpoint: Endpoint, kept: number, sequences: number, tokens: Tokens): boolean {
+		const { sequencesMax, tokensMax } = endpoint;
+		const keptTokens = Number.isFinite(tokensMax) ? Math.floor(kept * tokensMax) : 0;
+		return (
+			endpoint.sequences + sequences <= sequencesMax - Math.floor(kept * sequencesMax) &&
+			endpoint.tokens + tokens <= tokensMax - keptTokens
+		);
 	}
 
 	#pickBestEffort(): number {
@@ -565,6 +603,7 @@ export class Pool implements QueueView {
 		const tokens = requests.charge(row);
 		const privileged = this.#privileged.has(queue);
 		const preferred = requests.endpoint(row);
+		const kept = this.#reservations?.keptFrom(queue, (other) => this.shareInFlight(other)) ?? 0;
 		let best = -1;
 		let preferredFits = false;
 		for (let at = 0; at < this.endpoints.length; at++) {
@@ -578,6 +617,7 @@ export class Pool implements QueueView {
 			) {
 				continue;
 			}
+			if (kept > 0 && !this.#leavesKept(endpoint, kept, sequences, tokens)) continue;
 			if (at === preferred) preferredFits = true;
 			if (best < 0 || endpoint.tokens < this.endpoints[best]!.tokens) best = at;
 		}
@@ -635,6 +675,7 @@ export class Pool implements QueueView {
 		const paying = this.queues[payer]!;
 		paying.tokenRate?.debit(tokens, now);
 		paying.bufferRate?.debit(tokens, now);
+		this.#reservations?.charge(payer, tokens, now);
 		paying.requestRate?.debit(1, now);
 		this.#tokenRate?.debit(tokens, now);
 		this.#requestRate?.debit(1, now);
@@ -703,6 +744,7 @@ export class Pool implements QueueView {
 			const paying = this.queues[requests.payer(row)]!;
 			paying.tokenRate?.debit(tokens, now);
 			paying.bufferRate?.debit(tokens, now);
+			this.#reservations?.charge(requests.payer(row), tokens, now);
 			this.#tokenRate?.debit(tokens, now);
 		}
 	}

@@ -42,6 +42,8 @@ export interface QueueChange {
 	readonly timeoutMs?: Millis;
 	readonly weight?: number;
 	readonly limitTps?: number;
+	/** 0 for none. */
+	readonly reservedTps?: number;
 	readonly limitRps?: number;
 }
 

@@ -30,11 +30,13 @@ export interface QueueStatus {
 	readonly waitingTokens: Tokens;
 	readonly inFlightTokens: Tokens;
 	/** Ceilings; `Infinity` for none. */
+	/** 0 for none. */
+	readonly reservedTps: number;
 	readonly limitTps: number;
 	readonly limitRps: number;
 }
 
-export type QueueChangeRequest = QueueChange & { readonly reservedTps?: number };
+export type QueueChangeRequest = QueueChange;
 
 export interface SchedulerStatus {
 	readonly pool: string;
@@ -106,7 +108,7 @@ export interface SchedulerAdmin {
 	/** Never empty; the first one is meant when a call names none. */
 	readonly pools: readonly string[];
 	status(pool: string): SchedulerStatus | undefined;
-	/** `reservedTps` is refused by schedulers that assure nothing: the answer is a sentence then. */
+	/** Answers a sentence when it cannot be done. */
 	changeQueue(pool: string, queue: number, change: QueueChangeRequest): string | undefined;
 	pause(pool: string, queue: number): void;
 	resume(pool: string, queue: number): void;

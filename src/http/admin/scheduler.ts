@@ -30,6 +30,7 @@ const shownQueue = z.object({
 	weight: z.number(),
 	waiting_tokens: z.number(),
 	in_flight_tokens: z.number(),
+	reserved_tps: z.number(),
 	limit_tps: z.number().nullable(),
 	limit_rps: z.number().nullable(),
 });
@@ -73,6 +74,7 @@ function showQueue(queue: QueueStatus, allocator: SchedulerStatus["allocator"]):
 		weight: queue.weight,
 		waiting_tokens: queue.waitingTokens,
 		in_flight_tokens: queue.inFlightTokens,
+		reserved_tps: queue.reservedTps,
 		limit_tps: finite(queue.limitTps),
 		limit_rps: finite(queue.limitRps),
 	};
