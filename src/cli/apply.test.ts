@@ -28,6 +28,29 @@ rules:
     match_tag: [nightly, weekly]
     assign_priority: 3
     max_tps: 500
+windows:
+  - name: Night
+    schedule_type: cron
+    schedule_expr: "0 22 * * *"
+    duration_sec: 28800
+    timezone: Europe/Berlin
+    rules:
+      - target_type: tier
+        target_value: spot
+        adjustments: { weight_multiplier: 4, priority_delta: -1 }
+quotas:
+  - id: shop-month
+    account_id: shop
+    quota_type: soft
+    limit_dimension: usd_per_month
+    limit_value: 12.5
+    reset_day: 15
+  - id: acme-day
+    account_id: shop
+    node: organisation:acme
+    quota_type: hard
+    limit_dimension: tokens_per_day
+    limit_value: 1000000
 tokens:
   - sha256: ${HASH.toUpperCase()}
     account_id: shop
@@ -74,8 +97,10 @@ test("what was exported applies without a change, as YAML and as JSON", async ()
 	await apply(POLICY);
 	const text = await exported();
 	expect(parse(text).rules).toHaveLength(9);
+	expect(parse(text).windows).toHaveLength(1);
+	expect(parse(text).quotas).toMatchObject([{ node: "organisation:acme" }, { node: "account:shop" }]);
 	expect(text).not.toContain(HASH);
-	expect(text).not.toContain("tokens");
+	expect(parse(text).tokens).toBeUndefined();
 	expect((await apply(text)).out).toBe("Nothing differs.\n");
 	expect((await apply(text, "--prune")).out).toBe("Nothing differs.\n");
 	const asJson = (await run(exportCommand, "--json")).out;
@@ -91,7 +116,7 @@ test("what was exported applies without a change, as YAML and as JSON", async ()
 test("a file is shown, applied once, and then nothing differs; --dry-run and diff change nothing", async () => {
 	const before = await exported();
 	const dry = await apply(POLICY, "--dry-run");
-	expect(dry.out).toContain("3 to create, 0 to change, 0 to remove.");
+	expect(dry.out).toContain("6 to create, 0 to change, 0 to remove.");
 	expect((await run(diffCommand, "-f", file, "--exit-code")).code).toBe(2);
 	expect(await exported()).toBe(before);
 	const applied = await apply(POLICY);
@@ -161,6 +186,23 @@ tokens:
 	expect(problems).toHaveLength(2);
 	expect(problems[0]).toContain("catch-all");
 	expect(problems[1]).toContain('"nobody" is no account');
+	const calendar = await apply(`windows:
+  - { name: Night, schedule_type: cron, schedule_expr: "61 22 * * *", duration_sec: 60, rules: [{ target_type: all, adjustments: {} }] }
+  - name: Day
+    schedule_type: cron
+    schedule_expr: "0 8 * * *"
+    duration_sec: 60
+    timezone: Europe/Nowhere
+    rules:
+      - { target_type: all, adjustments: { weight_multiplier: 2 } }
+quotas:
+  - { id: a, account_id: nobody, quota_type: hard, limit_dimension: tps, limit_value: 1 }
+`);
+	const places = calendar.error
+		.trimEnd()
+		.split("\n")
+		.map((line) => /policy\.yaml:(\d+):/.exec(line)?.[1]);
+	expect(places).toEqual(["2", "7", "11", "11"]);
 	const broken = await apply("rules: [\n  - {");
 	expect(broken).toMatchObject({ code: 1 });
 	expect(broken.error).toMatch(/policy\.yaml:\d+:/);

@@ -1,4 +1,4 @@
-/** `tokligence apply`, `diff` and `export`: accounts, rules and imported keys as one reviewed file. */
+/** `tokligence apply`, `diff` and `export`: accounts, rules, windows, quotas and imported keys as one reviewed file. */
 import { Command } from "commander";
 import { stringify } from "yaml";
 import { type AdminClient, callJson } from "./admin-client.ts";
@@ -18,16 +18,16 @@ interface FileOptions extends StoreOptions {
 const withFileOptions = (command: Command): Command =>
 	withStoreOptions(command)
 		.requiredOption("-f, --file <file>", "policy file, YAML or JSON; - reads the standard input")
-		.option("--prune", "also remove rules that the file does not have");
+		.option("--prune", "also remove rules, windows and quotas that the file does not have");
 
 export function applyCommand(io: CommandIo = processIo()): Command {
 	return withFileOptions(new Command("apply"))
-		.description("bring accounts, rules and imported keys to what a file says: all or nothing")
+		.description("bring accounts, rules, windows, quotas and imported keys to what a file says: all or nothing")
 		.option("--dry-run", "only say what would change")
 		.addHelpText(
 			"after",
 			`
-Entries have the fields of the admin API. An account or rule becomes exactly what the file says: a field that is left out is cleared.
+Entries have the fields of the admin API. Each becomes exactly what the file says: a field that is left out is cleared.
 Accounts that the file does not have stay; one goes with \`status: deleted\`. Keys are taken over by their SHA-256 and never changed.
 
 Examples:
@@ -74,7 +74,7 @@ Exit status: 0; 1 when the file is wrong; 2 with --exit-code when something diff
 
 export function exportCommand(io: CommandIo = processIo()): Command {
 	return withStoreOptions(new Command("export"))
-		.description("accounts and rules as a file for `apply`; tokens are never exported")
+		.description("accounts, rules, windows and quotas as a file for `apply`; tokens are never exported")
 		.addHelpText(
 			"after",
 			`

@@ -21,6 +21,16 @@ export function takenBy(other: Quota): WriteRefusal {
 	);
 }
 
+/** A quota keeps its id and what was used of it only as long as it limits the same. */
+export function otherLimit(before: Quota, after: Quota): WriteRefusal | undefined {
+	if (sayTheSame(before, after)) return undefined;
+	return refused(
+		"conflict",
+		`quota "${before.id}" limits ${before.limitDimension} of ${before.node}: delete it, or give the new one another id`,
+		"id",
+	);
+}
+
 export function unknownAccount(id: string): WriteRefusal {
 	return refused("not_found", `account "${id}" does not exist`, "accountId");
 }

@@ -33,16 +33,24 @@ function canonicalJson(value: unknown): string {
 	);
 }
 
-/** In an order in which no step is refused for what a later one brings: accounts, catch-alls, other rules, tokens, deletions. */
+/**
+ * In an order in which no step is refused for what a later one brings: accounts, quotas that go (another one may limit the same),
+ * catch-alls, the rest, what else goes.
+ */
 export function inSafeOrder(changes: readonly PolicyChange[]): readonly PolicyChange[] {
 	const rank = (change: PolicyChange) => {
 		switch (change.kind) {
 			case "put_account":
 				return 0;
+			case "delete_quota":
+				return 1;
 			case "put_rule":
-				return matchesEverything(change.rule) && change.rule.enabled !== false ? 1 : 2;
+				return matchesEverything(change.rule) && change.rule.enabled !== false ? 2 : 3;
+			case "put_window":
+			case "put_quota":
 			case "import_token":
 				return 3;
+			case "delete_window":
 			case "delete_rule":
 			case "delete_account":
 				return 4;

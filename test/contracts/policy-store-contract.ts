@@ -91,6 +91,72 @@ export function describePolicyStore(subject: StoresUnderTest): void {
 			expect(await accounts.get("new")).toBeUndefined();
 		});
 
+		it("puts and removes windows and quotas, keeping ids and what was used", async () => {
+			const { policy, windows, quotas } = subject.stores;
+			await policy.apply(CHANGES, "admin");
+			const window = {
+				name: "Night",
+				scheduleType: "cron",
+				scheduleExpr: "0 22 * * *",
+				durationMs: 3_600_000,
+				timezone: "UTC",
+				rules: [{ targetType: "all", adjustments: { weightMultiplier: 2 } }],
+			} as const;
+			const quota = {
+				id: "shop-month",
+				accountId: "shop",
+				node: "account:shop",
+				quotaType: "hard",
+				limitDimension: "tokens_per_month",
+				limitValue: 1000,
+			} as const;
+			const put: PolicyChange[] = [
+				{ kind: "put_quota", quota },
+				{ kind: "put_window", window },
+			];
+			expect(await policy.apply(put, "admin")).toEqual({ ok: true, value: 2 });
+			expect(await policy.apply(put, "admin")).toEqual({ ok: true, value: 0 });
+			const [made] = await windows.all();
+			const usage = {
+				quotaId: quota.id,
+				windowStart: 0,
+				windowEnd: 10,
+				usedValue: 7,
+				countedUntil: 5,
+				adjustedValue: 0,
+			};
+			await quotas.saveUsage([{ ...usage, alertedPct: 0 }]);
+			const change: PolicyChange[] = [
+				{ kind: "put_window", window: { ...window, durationMs: 7_200_000 } },
+				{ kind: "put_quota", quota: { ...quota, limitValue: 2000 } },
+			];
+			expect(await policy.apply(change, "admin")).toEqual({ ok: true, value: 2 });
+			expect(await windows.all()).toMatchObject([{ id: made?.id, durationMs: 7_200_000, enabled: true }]);
+			expect(await quotas.get(quota.id)).toMatchObject({ limitValue: 2000, lend: true });
+			expect((await quotas.usage(quota.id, 0))?.usedValue).toBe(7);
+
+			const other: PolicyChange = { kind: "put_quota", quota: { ...quota, limitDimension: "tokens_per_day" } };
+			expect(await policy.apply([other], "admin")).toMatchObject({ ok: false, reason: "conflict" });
+			const renamed: PolicyChange[] = [
+				{ kind: "put_quota", quota: { ...quota, id: "month" } },
+				{ kind: "delete_quota", id: quota.id },
+				{ kind: "delete_window", name: "Night" },
+			];
+			expect(await policy.apply(renamed, "admin")).toEqual({ ok: true, value: 3 });
+			expect((await quotas.all()).map(({ id }) => id)).toEqual(["month"]);
+			expect(await windows.all()).toEqual([]);
+			expect(await policy.apply(renamed.slice(1), "admin")).toEqual({ ok: true, value: 0 });
+			const nobody: PolicyChange = {
+				kind: "put_quota",
+				quota: { ...quota, id: "x", accountId: "nobody", node: "account:nobody" },
+			};
+			expect(await policy.apply([nobody], "admin")).toMatchObject({
+				ok: false,
+				reason: "not_found",
+				field: "accountId",
+			});
+		});
+
 		it("audit entries page newest first and filter", async () => {
 			const { audit, accounts } = subject.stores;
 			for (let i = 0; i < 5; i++) {

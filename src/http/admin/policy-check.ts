@@ -1,7 +1,9 @@
 /** What fits the form of a policy document and yet cannot be: all of it at once, before anything is touched. */
 import type { AdminContext } from "./admin-context.ts";
-import type { FieldProblem } from "./admin-error.ts";
+import type { AdminRefusal, FieldProblem } from "./admin-error.ts";
 import { type PolicyDocument, type PolicyItem, type PolicySection, policySections } from "./policy-sections.ts";
+import { wrongTerms } from "./quotas.ts";
+import { windowOf, wrongWindow } from "./windows.ts";
 
 export function entriesOf(document: unknown, name: PolicySection["name"]): readonly PolicyItem[] {
 	const entries = (document as Readonly<Record<string, unknown>> | null | undefined)?.[name];
@@ -22,7 +24,12 @@ export async function contradictions(
 	document: PolicyDocument,
 	prune: boolean,
 ): Promise<readonly FieldProblem[]> {
-	return [...(await tokensWithoutAccount(context, document)), ...(await lostCatchAll(context, document, prune))];
+	return [
+		...(await withoutAccount(context, document)),
+		...(await lostCatchAll(context, document, prune)),
+		...wrongWindows(context, document),
+		...wrongQuotas(context, document),
+	];
 }
 
 function duplicates(document: unknown, { name, noun, key }: PolicySection): readonly FieldProblem[] {
@@ -65,21 +72,40 @@ function unknownLevels(
 	return problems;
 }
 
-async function tokensWithoutAccount(
-	{ stores }: AdminContext,
-	document: PolicyDocument,
-): Promise<readonly FieldProblem[]> {
+/** Tokens and quotas of accounts that neither the document nor the store has. */
+async function withoutAccount({ stores }: AdminContext, document: PolicyDocument): Promise<readonly FieldProblem[]> {
 	const problems: FieldProblem[] = [];
 	const statuses = new Map(document.accounts?.map(({ id, status }) => [id, status ?? "active"]));
-	for (const [at, { account_id: id }] of (document.tokens ?? []).entries()) {
-		if (!statuses.has(id)) statuses.set(id, (await stores.accounts.get(id))?.status ?? "deleted");
-		if (statuses.get(id) !== "deleted") continue;
-		problems.push({
-			path: ["tokens", at, "account_id"],
-			message: `tokens.${at}.account_id ${JSON.stringify(id)} is no account: add it to accounts`,
-		});
+	for (const name of ["quotas", "tokens"] as const) {
+		for (const [at, { account_id: id }] of (document[name] ?? []).entries()) {
+			if (!statuses.has(id)) statuses.set(id, (await stores.accounts.get(id))?.status ?? "deleted");
+			if (statuses.get(id) !== "deleted") continue;
+			problems.push({
+				path: [name, at, "account_id"],
+				message: `${name}.${at}.account_id ${JSON.stringify(id)} is no account: add it to accounts`,
+			});
+		}
 	}
 	return problems;
+}
+
+function wrongWindows(context: AdminContext, document: PolicyDocument): readonly FieldProblem[] {
+	return (document.windows ?? []).flatMap((entry, at) => {
+		const wrong = wrongWindow(context, { enabled: true, order: 0, ...windowOf(entry) });
+		return wrong === undefined ? [] : [within(["windows", at], wrong)];
+	});
+}
+
+function wrongQuotas(context: AdminContext, document: PolicyDocument): readonly FieldProblem[] {
+	return (document.quotas ?? []).flatMap((entry, at) => {
+		const wrong = wrongTerms(context, entry);
+		return wrong === undefined ? [] : [within(["quotas", at], wrong)];
+	});
+}
+
+function within(place: readonly (string | number)[], { message, param = "" }: AdminRefusal): FieldProblem {
+	const inner = param.split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+	return { path: param === "" ? place : [...place, ...inner], message: `${place.join(".")}: ${message}` };
 }
 
 async function lostCatchAll(

@@ -3,20 +3,25 @@
  * further kind of policy is a further entry of this list.
  */
 import { z } from "zod";
+import { accountNode, type Quota } from "../../core/quota/quota.ts";
 import type { NewAccount } from "../../ports/account-store.ts";
 import { MAX_PAGE_LIMIT, type Page, type PageRequest } from "../../ports/page.ts";
 import type { PolicyChange } from "../../ports/policy-store.ts";
+import type { NewQuota } from "../../ports/quota-store.ts";
 import { accountOf, newAccount, showAccount } from "./accounts.ts";
 import type { AdminContext } from "./admin-context.ts";
 import { id } from "./fields.ts";
+import { newQuota, termsOf } from "./quotas.ts";
 import { newRule, ruleOf, showRule } from "./rules.ts";
 import { newToken, sha256, tokenFieldsOf } from "./tokens.ts";
+import { newWindow, showWindow, windowOf } from "./windows.ts";
+import { given } from "./wire.ts";
 
 /** As a file spells it, every field there, `null` where it says nothing. */
 export type PolicyItem = Readonly<Record<string, unknown>>;
 
 export interface PolicySection {
-	readonly name: "accounts" | "rules" | "tokens";
+	readonly name: "accounts" | "rules" | "windows" | "quotas" | "tokens";
 	/** Of one entry, for people. */
 	readonly noun: string;
 	/** The field by which an entry is known. */
@@ -33,6 +38,8 @@ export interface PolicySection {
 	/** Fields that name a priority level. */
 	readonly levels: readonly string[];
 }
+
+const DEFAULT_WINDOW_ORDER = 100;
 
 const policyAccount = newAccount.extend({ id });
 const policyToken = newToken.extend({ sha256 });
@@ -82,6 +89,83 @@ const rules: PolicySection = {
 	levels: ["assign_priority"],
 };
 
+const policyWindow = newWindow.omit({ id: true });
+
+const windows: PolicySection = {
+	name: "windows",
+	noun: "window",
+	key: "name",
+	schema: policyWindow,
+	async current({ stores }) {
+		return byKey("name", (await stores.windows.all()).map(showWindow));
+	},
+	complete: (entry) =>
+		showWindow({ enabled: true, order: DEFAULT_WINDOW_ORDER, ...windowOf(entry as z.infer<typeof policyWindow>) }),
+	put: (entry) => ({ kind: "put_window", window: windowOf(entry as z.infer<typeof policyWindow>) }),
+	remove: (name) => ({ kind: "delete_window", name }),
+	isExported: true,
+	levels: [],
+};
+
+/** By node as the lists show it. Quotas of tokens are no policy: tokens are not in the file either. */
+const policyQuota = newQuota.omit({ token_id: true }).extend({
+	id,
+	node: z
+		.string()
+		.regex(/^(organisation|team|account):[^\p{Cc}]{1,300}$/u, "organisation:NAME, team:ORGANISATION/NAME or account:ID")
+		.nullish()
+		.describe("what is limited (the account)"),
+});
+
+const quotas: PolicySection = {
+	name: "quotas",
+	noun: "quota",
+	key: "id",
+	schema: policyQuota,
+	async current({ stores }) {
+		const all = (await stores.quotas.all()).filter(({ node }) => !node.startsWith("token:"));
+		return byKey(
+			"id",
+			all.map(showTerms).sort((a, b) => (String(a["id"]) < String(b["id"]) ? -1 : 1)),
+		);
+	},
+	complete: (entry) => showTerms({ allowBorrow: true, lend: true, ...quotaOf(entry as z.infer<typeof policyQuota>) }),
+	put: (entry) => ({ kind: "put_quota", quota: quotaOf(entry as z.infer<typeof policyQuota>) }),
+	remove: (key) => ({ kind: "delete_quota", id: key }),
+	isExported: true,
+	levels: [],
+};
+
+function quotaOf(entry: z.infer<typeof policyQuota>) {
+	return given({
+		id: entry.id,
+		accountId: entry.account_id,
+		node: entry.node ?? accountNode(entry.account_id),
+		environment: entry.environment,
+		quotaType: entry.quota_type,
+		limitDimension: entry.limit_dimension,
+		limitValue: entry.limit_value,
+		...termsOf(entry),
+	}) as NewQuota & { readonly id: string };
+}
+
+function showTerms(quota: Quota): PolicyItem {
+	return {
+		id: quota.id,
+		account_id: quota.accountId,
+		node: quota.node,
+		environment: quota.environment ?? null,
+		quota_type: quota.quotaType,
+		limit_dimension: quota.limitDimension,
+		limit_value: quota.limitValue,
+		allow_borrow: quota.allowBorrow,
+		max_borrow_pct: quota.maxBorrowPct === undefined ? null : quota.maxBorrowPct * 100,
+		lend: quota.lend,
+		reset_day: quota.resetDay ?? null,
+		timezone: quota.timezone ?? null,
+	};
+}
+
 /** Keys that exist elsewhere, by their hash. A known one is left as it is, so what it says of itself is never a difference. */
 const tokens: PolicySection = {
 	name: "tokens",
@@ -109,12 +193,14 @@ const tokens: PolicySection = {
 	levels: ["priority_override", "max_priority"],
 };
 
-export const policySections: readonly PolicySection[] = [accounts, rules, tokens];
+export const policySections: readonly PolicySection[] = [accounts, rules, windows, quotas, tokens];
 
 export const policyDocument = z.strictObject({
 	version: z.literal(1).optional().describe("of this form; 1"),
 	accounts: z.array(policyAccount).max(100_000).optional(),
 	rules: z.array(newRule).max(1000).optional(),
+	windows: z.array(policyWindow).max(1000).optional(),
+	quotas: z.array(policyQuota).max(100_000).optional(),
 	tokens: z.array(policyToken).max(100_000).optional(),
 });
 

@@ -37,11 +37,13 @@ const exportPolicy = operation(
 	{
 		method: "GET",
 		path: "/policy",
-		summary: "Accounts and rules as one document; tokens are never exported",
+		summary: "Accounts, rules, windows and quotas as one document; tokens are never exported",
 		answer: z.object({
 			version: z.literal(1),
 			accounts: z.array(z.record(z.string(), z.unknown())),
 			rules: z.array(z.record(z.string(), z.unknown())),
+			windows: z.array(z.record(z.string(), z.unknown())),
+			quotas: z.array(z.record(z.string(), z.unknown())),
 		}),
 	},
 	async (context) => {
@@ -57,11 +59,11 @@ const applyPolicy = operation(
 	{
 		method: "POST",
 		path: "/policy",
-		summary: "Bring accounts, rules and imported keys to what a document says, all or nothing",
+		summary: "Bring accounts, rules, windows, quotas and imported keys to what a document says, all or nothing",
 		body: z.strictObject({
 			policy: z.unknown().describe("version, accounts, rules, tokens; entries as in the calls that create them"),
 			dry_run: z.boolean().nullish().describe("only say what would change"),
-			prune: z.boolean().nullish().describe("remove rules that the document does not have"),
+			prune: z.boolean().nullish().describe("remove what its sections do not have; accounts stay"),
 		}),
 		answer: z.object({ applied: z.boolean(), changes: z.array(difference), count: z.number(), message }),
 	},

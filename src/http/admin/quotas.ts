@@ -42,7 +42,7 @@ const terms = {
 	timezone: zone.nullish().describe("IANA name, such as Europe/Berlin"),
 };
 
-const newQuota = z.strictObject({
+export const newQuota = z.strictObject({
 	id: id.nullish(),
 	account_id: id,
 	node: z.enum(NODES).nullish().describe("what is limited; `environment` is the account in one environment (account)"),
@@ -197,7 +197,7 @@ async function nodeOf(
 	}
 }
 
-function termsOf(body: z.infer<typeof quotaPatch>) {
+export function termsOf(body: z.infer<typeof quotaPatch>) {
 	return {
 		allowBorrow: body.allow_borrow,
 		maxBorrowPct: typeof body.max_borrow_pct === "number" ? body.max_borrow_pct / 100 : body.max_borrow_pct,
@@ -207,7 +207,7 @@ function termsOf(body: z.infer<typeof quotaPatch>) {
 	};
 }
 
-function wrongTerms(
+export function wrongTerms(
 	context: AdminContext,
 	body: z.infer<typeof quotaPatch> & { readonly limit_dimension: string; readonly quota_type: string },
 ): AdminRefusal | undefined {

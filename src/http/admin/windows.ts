@@ -54,7 +54,7 @@ const fields = {
 	rules: z.array(rule).min(1).max(100),
 };
 
-const newWindow = z.strictObject({
+export const newWindow = z.strictObject({
 	id: id.nullish(),
 	name,
 	...fields,
@@ -109,6 +109,17 @@ function showState({ window, span, nextStart }: WindowState): z.infer<typeof sho
 	const holds = window.enabled ? span : undefined;
 	return {
 		id: window.id,
+		...showWindow(window),
+		active: holds !== undefined,
+		active_since: instant(holds?.start),
+		active_until: instant(holds?.end),
+		next_start: instant(window.enabled ? nextStart : undefined),
+	};
+}
+
+/** What it says, without when it holds. */
+export function showWindow(window: Omit<TimeWindow, "id">) {
+	return {
 		name: window.name,
 		schedule_type: window.scheduleType,
 		schedule_expr: window.scheduleExpr,
@@ -121,10 +132,6 @@ function showState({ window, span, nextStart }: WindowState): z.infer<typeof sho
 			target_value: targetValue ?? null,
 			adjustments: showAdjustments(own),
 		})),
-		active: holds !== undefined,
-		active_since: instant(holds?.start),
-		active_until: instant(holds?.end),
-		next_start: instant(window.enabled ? nextStart : undefined),
 	};
 }
 
@@ -142,8 +149,20 @@ function rulesOf(body: readonly z.infer<typeof rule>[]): readonly WindowRule[] {
 	}));
 }
 
+export function windowOf(body: z.infer<typeof newWindow>): NewWindow {
+	return {
+		...given({ id: body.id, enabled: body.enabled, order: body.order }),
+		name: body.name,
+		scheduleType: body.schedule_type,
+		scheduleExpr: body.schedule_expr,
+		durationMs: body.duration_sec * MILLIS_PER_SECOND,
+		timezone: body.timezone ?? "UTC",
+		rules: rulesOf(body.rules),
+	};
+}
+
 /** What single fields cannot tell. */
-function wrongWindow(context: AdminContext, window: Omit<TimeWindow, "id">): AdminRefusal | undefined {
+export function wrongWindow(context: AdminContext, window: Omit<TimeWindow, "id">): AdminRefusal | undefined {
 	if (!context.isZone(window.timezone)) {
 		const allowed = "IANA names such as Europe/Berlin or UTC";
 		return refuse("invalid_request", `timezone "${window.timezone}" is not known: allowed are ${allowed}`, "timezone");
@@ -180,15 +199,7 @@ const create = operation(
 		answer: changedWindow,
 	},
 	async (context, { body, actor }) => {
-		const window = {
-			...given({ id: body.id, enabled: body.enabled, order: body.order }),
-			name: body.name,
-			scheduleType: body.schedule_type,
-			scheduleExpr: body.schedule_expr,
-			durationMs: body.duration_sec * MILLIS_PER_SECOND,
-			timezone: body.timezone ?? "UTC",
-			rules: rulesOf(body.rules),
-		} satisfies NewWindow;
+		const window = windowOf(body);
 		const wrong = wrongWindow(context, { enabled: true, order: 0, ...window });
 		if (wrong !== undefined) return wrong;
 		const result = await context.stores.windows.create(window, actor);

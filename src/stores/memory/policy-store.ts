@@ -4,8 +4,10 @@ import { type WriteResult, written } from "../../ports/write-result.ts";
 import { inSafeOrder } from "../record.ts";
 import { deleteAccount, putAccount } from "./account-store.ts";
 import type { MemoryChange, MemoryState } from "./memory-state.ts";
+import { deleteQuota, putQuota } from "./quota-store.ts";
 import { deleteRule, putRule } from "./rule-store.ts";
 import { importToken } from "./token-store.ts";
+import { deleteWindow, putWindow } from "./window-store.ts";
 
 export class MemoryPolicyStore implements PolicyStore {
 	readonly #state: MemoryState;
@@ -37,6 +39,14 @@ function applyChange(state: MemoryState, change: MemoryChange, wanted: PolicyCha
 			return written(putAccount(state, change, wanted.account));
 		case "put_rule":
 			return putRule(state, change, wanted.rule);
+		case "put_window":
+			return putWindow(state, change, wanted.window);
+		case "put_quota":
+			return putQuota(state, change, wanted.quota);
+		case "delete_window":
+			return written(deleteWindow(state, change, "name", wanted.name) !== undefined);
+		case "delete_quota":
+			return written(deleteQuota(state, change, wanted.id).ok);
 		case "import_token":
 			return importToken(state, change, wanted.sha256, wanted.token);
 		case "delete_account":

@@ -4,9 +4,9 @@ import type { Quota } from "../../core/quota/quota.ts";
 import { cursorKeys, type Page, type PageRequest, pageLimit, toPage } from "../../ports/page.ts";
 import type { NewQuota, QuotaAdjustment, QuotaStore, QuotaTerms, QuotaUsage } from "../../ports/quota-store.ts";
 import { type Patch, refused, type WriteResult, written } from "../../ports/write-result.ts";
-import { createdQuota, freshUsage, sayTheSame, takenBy, unknownAccount } from "../quota-record.ts";
-import { applyPatch } from "../record.ts";
-import type { MemoryState } from "./memory-state.ts";
+import { createdQuota, freshUsage, otherLimit, sayTheSame, takenBy, unknownAccount } from "../quota-record.ts";
+import { applyPatch, sameFields } from "../record.ts";
+import type { MemoryChange, MemoryState } from "./memory-state.ts";
 
 export class MemoryQuotaStore implements QuotaStore {
 	readonly #state: MemoryState;
@@ -33,18 +33,7 @@ export class MemoryQuotaStore implements QuotaStore {
 	}
 
 	create(quota: NewQuota, actor: string): Promise<WriteResult<Quota>> {
-		return this.#state.change(actor, (change) => {
-			if (!this.#state.accounts.has(quota.accountId)) return unknownAccount(quota.accountId);
-			const created = createdQuota(quota);
-			if (this.#state.quotas.has(created.id)) {
-				return refused("conflict", `quota "${created.id}" exists already: choose another id`, "id");
-			}
-			const same = [...this.#state.quotas.values()].find((other) => sayTheSame(other, created));
-			if (same !== undefined) return takenBy(same);
-			this.#state.quotas.set(created.id, created);
-			change.audit({ action: "quota.create", subject: created.id, after: created });
-			return written(created);
-		});
+		return this.#state.change(actor, (change) => insertQuota(this.#state, change, quota));
 	}
 
 	update(id: string, patch: Patch<QuotaTerms>, actor: string): Promise<WriteResult<Quota>> {
@@ -59,14 +48,7 @@ export class MemoryQuotaStore implements QuotaStore {
 	}
 
 	delete(id: string, actor: string): Promise<WriteResult<Quota>> {
-		return this.#state.change(actor, (change) => {
-			const before = this.#state.quotas.get(id);
-			if (before === undefined) return unknownQuota(id);
-			this.#state.quotas.delete(id);
-			for (const [key, { quotaId }] of this.#state.quotaUsage) if (quotaId === id) this.#state.quotaUsage.delete(key);
-			change.audit({ action: "quota.delete", subject: id, before });
-			return written(before);
-		});
+		return this.#state.change(actor, (change) => deleteQuota(this.#state, change, id));
 	}
 
 	async usage(quotaId: string, windowStart: EpochMillis): Promise<QuotaUsage | undefined> {
@@ -104,4 +86,45 @@ function keyOf({ quotaId, windowStart }: Pick<QuotaUsage, "quotaId" | "windowSta
 
 function unknownQuota(id: string) {
 	return refused("not_found", `quota "${id}" does not exist`);
+}
+
+function insertQuota(state: MemoryState, change: MemoryChange, quota: NewQuota): WriteResult<Quota> {
+	if (!state.accounts.has(quota.accountId)) return unknownAccount(quota.accountId);
+	const created = createdQuota(quota);
+	if (state.quotas.has(created.id)) {
+		return refused("conflict", `quota "${created.id}" exists already: choose another id`, "id");
+	}
+	const same = [...state.quotas.values()].find((other) => sayTheSame(other, created));
+	if (same !== undefined) return takenBy(same);
+	state.quotas.set(created.id, created);
+	change.audit({ action: "quota.create", subject: created.id, after: created });
+	return written(created);
+}
+
+export function deleteQuota(state: MemoryState, change: MemoryChange, id: string): WriteResult<Quota> {
+	const before = state.quotas.get(id);
+	if (before === undefined) return unknownQuota(id);
+	state.quotas.delete(id);
+	for (const [key, { quotaId }] of state.quotaUsage) if (quotaId === id) state.quotaUsage.delete(key);
+	change.audit({ action: "quota.delete", subject: id, before });
+	return written(before);
+}
+
+export function putQuota(
+	state: MemoryState,
+	change: MemoryChange,
+	quota: NewQuota & { readonly id: string },
+): WriteResult<boolean> {
+	const before = state.quotas.get(quota.id);
+	if (before === undefined) {
+		const result = insertQuota(state, change, quota);
+		return result.ok ? written(true) : result;
+	}
+	const after = createdQuota(quota);
+	if (sameFields(before, after)) return written(false);
+	const refusal = otherLimit(before, after);
+	if (refusal !== undefined) return refusal;
+	state.quotas.set(before.id, after);
+	change.audit({ action: "quota.update", subject: before.id, before, after });
+	return written(true);
 }

@@ -3,9 +3,9 @@ import { compareWindows, type TimeWindow } from "../../core/allocate/time-window
 import { cursorKeys, type Page, type PageRequest, pageLimit, toPage } from "../../ports/page.ts";
 import type { NewWindow, WindowStore } from "../../ports/window-store.ts";
 import { type Patch, type WriteResult, written } from "../../ports/write-result.ts";
-import { applyPatch } from "../record.ts";
+import { applyPatch, sameFields } from "../record.ts";
 import { createdWindow, takenBy, unknownWindow } from "../window-record.ts";
-import type { MemoryState } from "./memory-state.ts";
+import type { MemoryChange, MemoryState } from "./memory-state.ts";
 
 export class MemoryWindowStore implements WindowStore {
 	readonly #state: MemoryState;
@@ -32,14 +32,7 @@ export class MemoryWindowStore implements WindowStore {
 	}
 
 	create(window: NewWindow, actor: string): Promise<WriteResult<TimeWindow>> {
-		return this.#state.change(actor, (change) => {
-			const created = createdWindow(window);
-			const refusal = takenBy([...this.#state.windows.values()], created);
-			if (refusal !== undefined) return refusal;
-			this.#state.windows.set(created.id, created);
-			change.audit({ action: "time_window.create", subject: created.id, after: created });
-			return written(created);
-		});
+		return this.#state.change(actor, (change) => insertWindow(this.#state, change, window));
 	}
 
 	update(id: string, patch: Patch<Omit<TimeWindow, "id">>, actor: string): Promise<WriteResult<TimeWindow>> {
@@ -48,21 +41,52 @@ export class MemoryWindowStore implements WindowStore {
 			if (before === undefined) return unknownWindow(id);
 			const after: TimeWindow = { ...applyPatch(before, patch), id };
 			const others = [...this.#state.windows.values()].filter((window) => window !== before);
-			const refusal = takenBy(others, after);
-			if (refusal !== undefined) return refusal;
-			this.#state.windows.set(id, after);
-			change.audit({ action: "time_window.update", subject: id, before, after });
-			return written(after);
+			return takenBy(others, after) ?? written(replaceWindow(this.#state, change, before, after));
 		});
 	}
 
 	delete(id: string, actor: string): Promise<WriteResult<TimeWindow>> {
-		return this.#state.change(actor, (change) => {
-			const before = this.#state.windows.get(id);
-			if (before === undefined) return unknownWindow(id);
-			this.#state.windows.delete(id);
-			change.audit({ action: "time_window.delete", subject: id, before });
-			return written(before);
-		});
+		return this.#state.change(actor, (change) => deleteWindow(this.#state, change, "id", id) ?? unknownWindow(id));
 	}
+}
+
+function insertWindow(state: MemoryState, change: MemoryChange, window: NewWindow): WriteResult<TimeWindow> {
+	const created = createdWindow(window);
+	const refusal = takenBy([...state.windows.values()], created);
+	if (refusal !== undefined) return refusal;
+	state.windows.set(created.id, created);
+	change.audit({ action: "time_window.create", subject: created.id, after: created });
+	return written(created);
+}
+
+function replaceWindow(state: MemoryState, change: MemoryChange, before: TimeWindow, after: TimeWindow): TimeWindow {
+	state.windows.set(before.id, after);
+	change.audit({ action: "time_window.update", subject: before.id, before, after });
+	return after;
+}
+
+/** Undefined when there is none. */
+export function deleteWindow(
+	state: MemoryState,
+	change: MemoryChange,
+	by: "id" | "name",
+	key: string,
+): WriteResult<TimeWindow> | undefined {
+	const before = [...state.windows.values()].find((window) => window[by] === key);
+	if (before === undefined) return undefined;
+	state.windows.delete(before.id);
+	change.audit({ action: "time_window.delete", subject: before.id, before });
+	return written(before);
+}
+
+export function putWindow(state: MemoryState, change: MemoryChange, window: NewWindow): WriteResult<boolean> {
+	const before = [...state.windows.values()].find(({ name }) => name === window.name);
+	if (before === undefined) {
+		const result = insertWindow(state, change, window);
+		return result.ok ? written(true) : result;
+	}
+	const after = createdWindow({ ...window, id: before.id });
+	if (sameFields(before, after)) return written(false);
+	replaceWindow(state, change, before, after);
+	return written(true);
 }

@@ -5,9 +5,11 @@ import { type WriteResult, written } from "../../ports/write-result.ts";
 import { inSafeOrder } from "../record.ts";
 import { deleteAccount, findAccount, putAccount } from "./account-store.ts";
 import { type PolicyTransaction, policyTransaction } from "./policy-transaction.ts";
+import { deleteQuota, putQuota } from "./quota-store.ts";
 import { deleteRule, putRule } from "./rule-store.ts";
 import type { SqlDatabase } from "./sql-database.ts";
 import { importToken } from "./token-store.ts";
+import { deleteWindow, putWindow } from "./window-store.ts";
 
 export class SqlPolicyStore implements PolicyStore {
 	readonly #database: SqlDatabase;
@@ -42,6 +44,14 @@ async function applyChange(tx: PolicyTransaction, change: PolicyChange): Promise
 			return written(await putAccount(tx, change.account));
 		case "put_rule":
 			return putRule(tx, change.rule);
+		case "put_window":
+			return putWindow(tx, change.window);
+		case "put_quota":
+			return putQuota(tx, change.quota);
+		case "delete_window":
+			return written((await deleteWindow(tx, "name", change.name)) !== undefined);
+		case "delete_quota":
+			return written((await deleteQuota(tx, change.id)).ok);
 		case "import_token":
 			return importToken(tx, change.sha256, change.token);
 		case "delete_account": {

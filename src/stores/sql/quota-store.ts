@@ -4,8 +4,8 @@ import type { Quota } from "../../core/quota/quota.ts";
 import { cursorKeys, type Page, type PageRequest, pageLimit, toPage } from "../../ports/page.ts";
 import type { NewQuota, QuotaAdjustment, QuotaStore, QuotaTerms, QuotaUsage } from "../../ports/quota-store.ts";
 import { type Patch, refused, type WriteResult, written } from "../../ports/write-result.ts";
-import { createdQuota, freshUsage, sayTheSame, takenBy, unknownAccount } from "../quota-record.ts";
-import { applyPatch } from "../record.ts";
+import { createdQuota, freshUsage, otherLimit, sayTheSame, takenBy, unknownAccount } from "../quota-record.ts";
+import { applyPatch, sameFields } from "../record.ts";
 import { findAccount } from "./account-store.ts";
 import { type PolicyTransaction, policyTransaction } from "./policy-transaction.ts";
 import { column, columnNames, fromSqlRow, insertSql, toSqlValues, updateSql } from "./sql-columns.ts";
@@ -85,47 +85,19 @@ export class SqlQuotaStore implements QuotaStore {
 	}
 
 	create(quota: NewQuota, actor: string): Promise<WriteResult<Quota>> {
-		return this.#change(actor, async (tx) => {
-			if ((await findAccount(tx.session, quota.accountId)) === undefined) return unknownAccount(quota.accountId);
-			const created = createdQuota(quota);
-			const others = await allQuotas(tx.session);
-			if (others.some(({ id }) => id === created.id)) {
-				return refused("conflict", `quota "${created.id}" exists already: choose another id`, "id");
-			}
-			const same = others.find((other) => sayTheSame(other, created));
-			if (same !== undefined) return takenBy(same);
-			await tx.session.run(
-				insertSql("quotas", [...COLUMNS, ...TIMES]),
-				toSqlValues([...COLUMNS, ...TIMES], { ...created, createdAt: tx.at, updatedAt: tx.at }),
-			);
-			await tx.audit({ action: "quota.create", subject: created.id, after: created });
-			return written(created);
-		});
+		return this.#change(actor, (tx) => insertQuota(tx, quota));
 	}
 
 	update(id: string, patch: Patch<QuotaTerms>, actor: string): Promise<WriteResult<Quota>> {
 		return this.#change(actor, async (tx) => {
 			const before = await find(tx.session, id);
 			if (before === undefined) return unknownQuota(id);
-			const after: Quota = applyPatch(before, patch as Patch<Partial<Quota>>);
-			await tx.session.run(updateSql("quotas", [...COLUMNS, column("updatedAt")]), [
-				...toSqlValues([...COLUMNS, column("updatedAt")], { ...after, updatedAt: tx.at }),
-				id,
-			]);
-			await tx.audit({ action: "quota.update", subject: id, before, after });
-			return written(after);
+			return written(await replaceQuota(tx, before, applyPatch(before, patch as Patch<Partial<Quota>>)));
 		});
 	}
 
 	delete(id: string, actor: string): Promise<WriteResult<Quota>> {
-		return this.#change(actor, async (tx) => {
-			const before = await find(tx.session, id);
-			if (before === undefined) return unknownQuota(id);
-			await tx.session.run("DELETE FROM quotas WHERE id = ?", [id]);
-			await tx.session.run("DELETE FROM quota_usage WHERE quota_id = ?", [id]);
-			await tx.audit({ action: "quota.delete", subject: id, before });
-			return written(before);
-		});
+		return this.#change(actor, (tx) => deleteQuota(tx, id));
 	}
 
 	async usage(quotaId: string, windowStart: EpochMillis): Promise<QuotaUsage | undefined> {
@@ -166,6 +138,60 @@ export class SqlQuotaStore implements QuotaStore {
 	#change<T>(actor: string, work: (tx: PolicyTransaction) => Promise<WriteResult<T>>): Promise<WriteResult<T>> {
 		return policyTransaction(this.#database, this.#epochNow(), actor, work);
 	}
+}
+
+async function insertQuota(tx: PolicyTransaction, quota: NewQuota): Promise<WriteResult<Quota>> {
+	if ((await findAccount(tx.session, quota.accountId)) === undefined) return unknownAccount(quota.accountId);
+	const created = createdQuota(quota);
+	const others = await allQuotas(tx.session);
+	if (others.some(({ id }) => id === created.id)) {
+		return refused("conflict", `quota "${created.id}" exists already: choose another id`, "id");
+	}
+	const same = others.find((other) => sayTheSame(other, created));
+	if (same !== undefined) return takenBy(same);
+	await tx.session.run(
+		insertSql("quotas", [...COLUMNS, ...TIMES]),
+		toSqlValues([...COLUMNS, ...TIMES], { ...created, createdAt: tx.at, updatedAt: tx.at }),
+	);
+	await tx.audit({ action: "quota.create", subject: created.id, after: created });
+	return written(created);
+}
+
+async function replaceQuota(tx: PolicyTransaction, before: Quota, after: Quota): Promise<Quota> {
+	const columns = [...COLUMNS, column("updatedAt")];
+	await tx.session.run(updateSql("quotas", columns), [
+		...toSqlValues(columns, { ...after, updatedAt: tx.at }),
+		before.id,
+	]);
+	await tx.audit({ action: "quota.update", subject: before.id, before, after });
+	return after;
+}
+
+export async function deleteQuota(tx: PolicyTransaction, id: string): Promise<WriteResult<Quota>> {
+	const before = await find(tx.session, id);
+	if (before === undefined) return unknownQuota(id);
+	await tx.session.run("DELETE FROM quotas WHERE id = ?", [id]);
+	await tx.session.run("DELETE FROM quota_usage WHERE quota_id = ?", [id]);
+	await tx.audit({ action: "quota.delete", subject: id, before });
+	return written(before);
+}
+
+/** Creates it, or brings the one of that id to exactly these terms; false when it has them already. */
+export async function putQuota(
+	tx: PolicyTransaction,
+	quota: NewQuota & { readonly id: string },
+): Promise<WriteResult<boolean>> {
+	const before = await find(tx.session, quota.id);
+	if (before === undefined) {
+		const result = await insertQuota(tx, quota);
+		return result.ok ? written(true) : result;
+	}
+	const after = createdQuota(quota);
+	if (sameFields(before, after)) return written(false);
+	const refusal = otherLimit(before, after);
+	if (refusal !== undefined) return refusal;
+	await replaceQuota(tx, before, after);
+	return written(true);
 }
 
 async function allQuotas(session: SqlSession): Promise<readonly Quota[]> {
