@@ -673,10 +673,14 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	/** Asked for by an operator. */
 	cancelByOperator(): void {
+		const running = this.#state === "running";
 		this.#call?.abort();
+		this.#call = undefined;
 		this.#fail(
 			{ code: "cancelled_by_operator", message: "an operator cancelled the request", retryable: false },
 			"cancelled",
+			running ? this.#withoutUsage() : NOTHING,
+			running,
 		);
 	}
 

@@ -197,15 +197,6 @@ export class Metrics {
 			[{ kind: "prompt" }, own(pool).promptTokens],
 			[{ kind: "completion" }, own(pool).completionTokens],
 		]);
-		family("tgw_capacity_internal_tps", "gauge", "Tokens per second of tier internal lately.", (pool) => [
-			[{}, own(pool).internal.perSecond(now)],
-		]);
-		family("tgw_capacity_external_tps", "gauge", "Tokens per second of all other tiers lately.", (pool) => [
-			[{}, own(pool).external.perSecond(now)],
-		]);
-		family("tgw_capacity_max_tps", "gauge", "Ceiling of the pool in tokens per second.", (pool) => [
-			[{}, pool.capacity.maxTokensPerSec],
-		]);
 	}
 
 	#bucketFamilies(text: MetricsText): void {

@@ -37,8 +37,6 @@ export interface PoolCounters {
 	/** By victim's and preemptor's queue. */
 	readonly preemptions: Map<string, number>;
 	readonly requests: Throughput;
-	readonly internal: Throughput;
-	readonly external: Throughput;
 	promptTokens: number;
 	completionTokens: number;
 }
@@ -96,7 +94,6 @@ export class RequestCounters {
 		const now = this.#now();
 		const tokens = promptTokens + completionTokens;
 		own.tokens.record(tokens, now);
-		(arrival?.metadata.tier === "internal" ? counters.internal : counters.external).record(tokens, now);
 	}
 }
 
@@ -114,8 +111,6 @@ function poolCounters(queues: number): PoolCounters {
 		duration: new Map(),
 		preemptions: new Map(),
 		requests: new Throughput(),
-		internal: new Throughput(),
-		external: new Throughput(),
 		promptTokens: 0,
 		completionTokens: 0,
 	};

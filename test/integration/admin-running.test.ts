@@ -191,7 +191,14 @@ describe("queues", () => {
 		const queue = await admin("POST", "/scheduler/queues/P9/pause");
 		expect([queue.status, queue.body.error.param]).toEqual([404, "level"]);
 		expect(queue.body.error.message).toContain("P0, P1, P2, P3, P4");
-		for (const patch of [{}, { weight: 0 }, { max_depth: -1 }, { max_depth: 1.5 }, { depth: 3 }, { reserved_tps: 5 }]) {
+		for (const patch of [
+			{},
+			{ weight: 0 },
+			{ max_depth: -1 },
+			{ max_depth: 1.5 },
+			{ depth: 3 },
+			{ reserved_tps: -1 },
+		]) {
 			expect((await admin("PATCH", "/scheduler/queues/P1", patch)).status).toBe(400);
 		}
 		expect((await admin("GET", "/audit-log?action=queue.")).body.count).toBe(0);

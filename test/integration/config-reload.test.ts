@@ -107,6 +107,10 @@ test("a bad file changes nothing and tells every error with its line", async () 
 	expect(status).toBe(400);
 	expect(body.error.message).toContain(`${bed.file}:7: [capacity] max_rps`);
 	expect(body.error.message).toContain(`${bed.file}:9: [request_scheduler] scheduler`);
+	expect(body.error.problems.map((problem: { path: string[] }) => problem.path)).toEqual([
+		[`${bed.file}:7`, "capacity", "max_rps"],
+		[`${bed.file}:9`, "request_scheduler", "scheduler"],
+	]);
 	expect(core(bed).pools[0]!.capacity.maxConcurrent).toBe(1);
 	expect((await bed.admin("GET", "/audit-log?action=config.reload")).body.count).toBe(0);
 	bed.write(`${OPEN}[capacity]\nmax_concurrent = 9\n[classifier.token]\nfile = ${join(bed.folder, "tokens.csv")}\n`);

@@ -54,7 +54,12 @@ export const configOperations: readonly Operation[] = [
 			if (context.config === undefined) return refuse("not_available", NO_GATEWAY);
 			const result = await context.config.reload();
 			if (!result.ok) {
-				return refuse("invalid_request", `nothing was changed: ${result.problems.map(formatProblem).join("; ")}`);
+				const problems = result.problems.map(({ where, section, key, message: text }) => ({
+					path: [where, section, key].flatMap((part) => (part === undefined || part === "" ? [] : [part])),
+					message: text,
+				}));
+				const sentence = `nothing was changed: ${result.problems.map(formatProblem).join("; ")}`;
+				return { ...refuse("invalid_request", sentence), problems };
 			}
 			const { changed, needsRestart } = result;
 			await context.stores.audit.record({
