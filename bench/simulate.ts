@@ -2,16 +2,18 @@
  * How fast the simulator is, and that its memory does not grow with the number of requests.
  *
  * Method: the whole of `tokligence simulate` but for reading and printing (life cycle, core, engine, report) over a scenario of five tiers, on the
- * engine model and on plain servers; CPU time of the process (user and system) ÷ requests, median of the rounds, with the rounds of both
- * interleaved. Memory: heap in use after a collection before and after a long run whose report is kept, and its highest in between.
+ * engine model; and the core alone before plain servers with given service times, as the classical results use it, 5 levels × 200 flows,
+ * load 0.95. CPU time of the process (user and system) ÷ requests, median of the rounds, with the rounds of all interleaved. Memory: heap in use after a collection before and after a long run whose report is kept, and its highest in between.
  *
  * Usage: node --expose-gc bench/simulate.ts [--requests 200000] [--rounds 5] [--memory 1000000]
  */
 import { parseArgs } from "node:util";
 import { loadConfig } from "../src/config/load.ts";
 import { ENGINE_PROFILES, type EngineProfile } from "../src/simulate/engine-profiles.ts";
+import { Random } from "../src/simulate/random.ts";
 import { simulateConfig } from "../src/simulate/report.ts";
 import { readScenario, scenarioArrivals } from "../src/simulate/scenario.ts";
+import { type Job, serve } from "../test/simulation/queueing.ts";
 
 const { values } = parseArgs({
 	options: {
@@ -54,16 +56,31 @@ function run(profile: EngineProfile, rate: number, requests: number, onEnd?: () 
 	return { report, perSecond: (report.total.requests / (user + system)) * 1e6 };
 }
 
+/** Requests per second of CPU through the core and ten plain servers. */
+function plainServers(requests: number): number {
+	const random = new Random(1);
+	const jobs: Job[] = [];
+	for (let n = 0, at = 0; n < requests; n++) {
+		at += random.exponential(1);
+		jobs.push({ arrivalMs: at, queue: n % 5, flow: `tenant-${n % 1000}`, serviceMs: random.exponential(9.5) });
+	}
+	const before = process.cpuUsage();
+	serve(jobs, { servers: 10 });
+	const { user, system } = process.cpuUsage(before);
+	return (requests / (user + system)) * 1e6;
+}
+
 const median = (list: readonly number[]) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)]!;
 const requests = Number(values.requests);
-const SUBJECTS: { name: string; profile: EngineProfile; rate: number; target: number }[] = [
-	{ name: "engine model, a100-8b", profile: ENGINE_PROFILES["a100-8b"], rate: 24, target: 100_000 },
-	{ name: "engine model, h100-70b", profile: ENGINE_PROFILES["h100-70b"], rate: 24, target: 100_000 },
+const onEngine = (profile: EngineProfile) => () => run(profile, 24, requests).perSecond;
+const SUBJECTS: { name: string; measure: () => number; target: number }[] = [
+	{ name: "engine model, a100-8b", measure: onEngine(ENGINE_PROFILES["a100-8b"]), target: 100_000 },
+	{ name: "engine model, h100-70b", measure: onEngine(ENGINE_PROFILES["h100-70b"]), target: 100_000 },
+	{ name: "plain servers", measure: () => plainServers(requests), target: 500_000 },
 ];
 const figures = SUBJECTS.map((): number[] => []);
 for (let round = 0; round < Number(values.rounds); round++)
-	for (const [index, { profile, rate }] of SUBJECTS.entries())
-		figures[index]!.push(run(profile, rate, requests).perSecond);
+	for (const [index, { measure }] of SUBJECTS.entries()) figures[index]!.push(measure());
 for (const [index, { name, target }] of SUBJECTS.entries()) {
 	const rate = median(figures[index]!);
 	console.log(
