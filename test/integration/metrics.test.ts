@@ -24,6 +24,10 @@ const NAMES = [
 	"tgw_capacity_external_tps",
 	"tgw_capacity_max_tps",
 	"tgw_header_routing_total",
+	"tgw_external_rejected_total",
+	"tokligence_time_window_active",
+	"tokligence_time_window_applied_total",
+	...["used", "limit", "usage_pct", "alerts_total", "borrow_total"].map((name) => `tokligence_quota_${name}`),
 	"token_cache_hit_total",
 	"token_cache_miss_total",
 	"token_routing_degradation_total",
@@ -75,6 +79,11 @@ function familiesOf(text: string): readonly string[] {
 	return [...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]!);
 }
 
+function undocumented(families: readonly string[]): readonly string[] {
+	const page = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
+	return families.filter((name) => !page.includes(`\n| \`${name}\` | `));
+}
+
 /** What Prometheus' own tool finds; undefined where it is not installed. */
 function complaints(text: string): string | undefined {
 	const run = spawnSync("promtool", ["check", "metrics"], { input: text, encoding: "utf8" });
@@ -92,6 +101,7 @@ test("priority levels: every documented family, counted, and nothing that promto
 	const families = familiesOf(text);
 	expect(NAMES.filter((name) => !families.includes(name))).toEqual([]);
 	expect(new Set(families).size).toBe(families.length);
+	expect(undocumented(families)).toEqual([]);
 	expect(text).toContain('tokligence_scheduler_dequeued_total{pool="default",priority="0"} 2\n');
 	expect(text).toContain('tgw_header_routing_total{source="internal",environment="production"} 2\n');
 	expect(text).toContain('tokligence_upstream_circuit_state{provider="default",endpoint="0"} 0\n');
@@ -115,6 +125,7 @@ test("a hundred buckets: their own families, and no more series than twenty, the
 	await ask(bed);
 	const { text } = await scrape(bed);
 	expect(BUCKET_NAMES.filter((name) => !familiesOf(text).includes(name))).toEqual([]);
+	expect(undocumented(familiesOf(text))).toEqual([]);
 	const depth = text.split("\n").filter((line) => line.startsWith("tokligence_scheduler_queue_depth{"));
 	expect(depth).toHaveLength(28);
 	expect(depth.at(-1)).toBe('tokligence_scheduler_queue_depth{pool="default",bucket_id="90-99"} 0');
