@@ -57,6 +57,7 @@ import { openQuotas } from "./quotas.ts";
 import { realClock } from "./real-clock.ts";
 import { logRecord } from "./request-log.ts";
 import { RunningScheduler } from "./running-scheduler.ts";
+import { shadowOf } from "./shadow.ts";
 import { systemClock, systemTimers } from "./system.ts";
 import { readTls, watchTls } from "./tls.ts";
 import { readTokenFile, TokenSource } from "./token-source.ts";
@@ -176,6 +177,9 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	await windows?.keeper.reload();
 	if (windows !== undefined) metrics.also(windows.metrics);
 
+	const shadow = lifecycleParts.shadow && shadowOf(lifecycleParts.allocator, lifecycleParts.shadow, log);
+	if (shadow !== undefined) metrics.also(shadow.metrics);
+
 	const { token: tokenConfig } = config.classifier;
 	const reader = new TokenSource(stores.tokens);
 	const tokenFile = readTokenFile(tokenConfig.file);
@@ -250,6 +254,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		queues: lifecycleParts.allocator.queues,
 		poolNames: lifecycleParts.pools.map((pool) => pool.name),
 		priceOf: pricesOf(config),
+		...(shadow === undefined ? {} : { shadow: shadow.observe }),
 		...(windows === undefined ? {} : { windows: windows.keeper }),
 		...(config.quotas.enabled ? { quotas, rates } : {}),
 		onEnd: (record) => {
@@ -356,6 +361,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 					},
 					applyQueues: (compiled) => {
 						buckets = compiled.buckets;
+						if (compiled.shadow !== undefined) shadow?.comparison.use(compiled.allocator, compiled.shadow);
 						lifecycle.reconfigure({ allocator: compiled.allocator }, systemClock.now());
 					},
 					applyPools: (next, compiled) => {
@@ -383,6 +389,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			quotasEnforced: config.quotas.enabled,
 			quotas,
 			rates,
+			...(shadow === undefined ? {} : { shadow: shadow.comparison }),
 			isZone: systemCalendar.isZone,
 			zoneOffset: systemCalendar.offset,
 			...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),

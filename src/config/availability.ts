@@ -11,7 +11,6 @@ const SECTIONS_NOT_AVAILABLE: readonly string[] = [
 
 /** Single keys, by path. */
 const KEYS_NOT_AVAILABLE: readonly string[] = [
-	"request_scheduler.shadow_allocator",
 	"storage.redis_url",
 	"storage.database_url",
 	"providers.overflow",

@@ -158,7 +158,14 @@ export function bucketSettingsOf({ allocator }: GatewayConfig): BucketSettings {
 
 function checkBuckets(config: GatewayConfig, checks: Checks): void {
 	const { allocator, requestScheduler, scheduler, providers } = config;
-	if (requestScheduler.allocator !== "bucket") return;
+	if (requestScheduler.shadowAllocator === requestScheduler.allocator)
+		checks.add(
+			"error",
+			"request_scheduler",
+			"shadow_allocator",
+			`${requestScheduler.allocator} acts already; allowed is the other one`,
+		);
+	if (requestScheduler.allocator !== "bucket" && requestScheduler.shadowAllocator !== "bucket") return;
 	const { bucketCount, buckets, tierMappings, distributionModel } = allocator.bucket;
 	const outside = (section: string, key: string, bucket: number) => {
 		const message = `bucket ${bucket} does not exist; allowed: 0 to ${bucketCount - 1} (bucket_count = ${bucketCount})`;

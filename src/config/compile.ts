@@ -13,7 +13,7 @@ import {
 import { createPriorityAllocator } from "../core/allocate/priority-allocator.ts";
 import type { AdaptiveSettings } from "../core/capacity/adaptive-capacity.ts";
 import type { GuardSettings } from "../core/capacity/capacity-guard.ts";
-import type { QueueSettings } from "../core/model/policy.ts";
+import type { AllocatorKind, QueueSettings } from "../core/model/policy.ts";
 import {
 	type BufferSettings,
 	type CapacitySettings,
@@ -56,6 +56,8 @@ export type EngineNumber = "maxConcurrent" | "maxInflightTokens" | "maxContextLe
 
 export interface CompiledConfig {
 	readonly allocator: Allocator;
+	/** Decides without acting. */
+	readonly shadow?: Allocator;
 	readonly core: CoreSettings;
 	/** In the order of `core.pools`: `failover_order` first, then the order of the sections. */
 	readonly pools: readonly CompiledPool[];
@@ -67,7 +69,9 @@ export interface CompiledConfig {
 }
 
 export function compile(config: GatewayConfig, ruleDepths: readonly number[]): CompiledConfig {
-	const allocator = createAllocator(config);
+	const { shadowAllocator } = config.requestScheduler;
+	const allocator = createAllocator(config, config.requestScheduler.allocator);
+	const shadow = shadowAllocator === undefined ? undefined : createAllocator(config, shadowAllocator);
 	const pools = orderedPools(config);
 	const priority = createPriorityAllocator(prioritySettings(config));
 	const { scheduler, requestScheduler } = config;
@@ -99,7 +103,15 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 		ruleDepths,
 	});
 	const levelNames = priority.queues.map((queue) => queue.name);
-	return { allocator, core, pools, guard, levelNames, ...bucketWorth(config) };
+	return {
+		allocator,
+		...(shadow === undefined ? {} : { shadow }),
+		core,
+		pools,
+		guard,
+		levelNames,
+		...bucketWorth(config),
+	};
 }
 
 function bucketWorth(config: GatewayConfig): Pick<CompiledConfig, "buckets"> {
@@ -169,9 +181,9 @@ function bucketSettings(config: GatewayConfig): BucketSettings {
 	};
 }
 
-function createAllocator(config: GatewayConfig): Allocator {
-	const { allocator, scheduler } = config.requestScheduler;
-	if (allocator === "priority") return createPriorityAllocator(prioritySettings(config));
+function createAllocator(config: GatewayConfig, kind: AllocatorKind): Allocator {
+	const { scheduler } = config.requestScheduler;
+	if (kind === "priority") return createPriorityAllocator(prioritySettings(config));
 	const { strictRange, atleastRange } = config.scheduler.hybrid;
 	const hybrid = scheduler === "hybrid";
 	return createBucketAllocator({

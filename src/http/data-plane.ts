@@ -72,6 +72,8 @@ export interface DataPlane {
 	readonly queues: readonly QueueSettings[];
 	readonly poolNames: readonly string[];
 	priceOf: (model: string, usage: Usage) => NanoDollars;
+	/** Told of every request that was allocated; absent without `shadow_allocator`. */
+	readonly shadow?: (arrival: Arrival) => void;
 	/** Absent when `[time_windows] enabled = false`. */
 	readonly windows?: WindowKeeper;
 	/** Absent when `[quotas] enabled = false`. */

@@ -249,6 +249,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		}
 		const { arrival } = admitted;
 		this.#arrival = arrival;
+		this.#plane.shadow?.(arrival);
 		if (!this.#isServed(arrival)) {
 			lifecycle.withdrawn(arrival, performance.now());
 			this.#arrival = undefined;

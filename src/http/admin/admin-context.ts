@@ -4,6 +4,7 @@
  */
 import type { ConfigProblem } from "../../config/problem.ts";
 import type { EffectiveValue } from "../../config/values.ts";
+import type { ShadowComparison } from "../../core/allocate/shadow-comparison.ts";
 import type { ZoneOffset } from "../../core/model/civil-time.ts";
 import type { EpochMillis } from "../../core/model/units.ts";
 import type { QuotaService } from "../../engine/quota-service.ts";
@@ -20,6 +21,8 @@ export interface AdminContext {
 	/** Whether anything enforces `quota_*` of tokens; while nothing does, the answers say so. */
 	readonly quotasEnforced: boolean;
 	readonly quotas: QuotaService;
+	/** Absent without `[request_scheduler] shadow_allocator`. */
+	readonly shadow?: ShadowComparison;
 	/** Absent where no gateway runs. */
 	readonly rates?: RateGate;
 	/** Whether a name is a time zone. */

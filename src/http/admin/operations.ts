@@ -12,6 +12,7 @@ import { quotaOperations } from "./quotas.ts";
 import { requestOperations } from "./requests.ts";
 import { ruleOperations } from "./rules.ts";
 import { schedulerOperations } from "./scheduler.ts";
+import { shadowOperations } from "./shadow.ts";
 import { tokenOperations } from "./tokens.ts";
 import { usageOperations } from "./usage.ts";
 import { windowOperations } from "./windows.ts";
@@ -26,6 +27,7 @@ export const adminOperations: readonly Operation[] = [
 	...usageOperations,
 	...auditOperations,
 	...schedulerOperations,
+	...shadowOperations,
 	...capacityOperations,
 	...busiestOperations,
 	...requestOperations,
