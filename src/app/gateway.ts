@@ -171,8 +171,15 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		},
 	);
 
+	/** As configured, or as a time window has it. */
+	const configureGuard = (internalLimit?: number) => {
+		const settings = guardSettings(holding);
+		const limit = internalLimit ?? settings.internalLimit;
+		const { resume, externalTiers, action } = settings;
+		guard.configure({ internalLimit: limit, resume: Math.min(resume, limit), externalTiers, action });
+	};
 	const windows = config.timeWindows.enabled
-		? runWindows({ store: stores.windows, lifecycle, engine, log })
+		? runWindows({ store: stores.windows, lifecycle, engine, limitInternal: configureGuard, log })
 		: undefined;
 	await windows?.keeper.reload();
 	if (windows !== undefined) metrics.also(windows.metrics);
@@ -356,8 +363,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 						plane.settings = { ...planeSettingsOf(next, lifecycleParts), engines: plane.settings.engines };
 						plane.priceOf = pricesOf(next);
 						lifecycle.reconfigure({ aliases: next.models }, systemClock.now());
-						const { internalLimit, resume, externalTiers, action } = guardSettings(next);
-						guard.configure({ internalLimit, resume, externalTiers, action });
+						configureGuard(windows?.keeper.active.internalLimit);
 					},
 					applyQueues: (compiled) => {
 						buckets = compiled.buckets;

@@ -1,6 +1,8 @@
 /** Time windows end to end: made over the admin API, felt by requests, gone with their window. */
 import { afterEach, expect, test } from "vitest";
 import { readAdminToken } from "../../src/app/admin-files.ts";
+import type { RoutingMetadata } from "../../src/core/model/routing.ts";
+import { readRequestFacts } from "../../src/protocol/request-facts.ts";
 import { OPEN, openTestBed, type TestBed, until } from "./running-gateway.ts";
 
 let bed: TestBed | undefined;
@@ -140,6 +142,31 @@ test("quota, price, depth and patience are scaled too", async () => {
 	expect(codes.sort()).toEqual(["queue_full", "queue_full", "queue_timeout"]);
 	away.abort();
 	await running;
+});
+
+test("internal_limit_pct moves the capacity guard's limit while the window holds", async () => {
+	const bed = await open(`${OPEN}[capacity_guard]\nenabled = true\nmax_tps = 1000\n[capacity]\nmax_concurrent = 4\n`);
+	const made = await admin(bed, "POST", "/time-windows", always("Sale", [all({ internal_limit_pct: 55 })]));
+	const shown = await admin(bed, "GET", `/time-windows/${made.body.window_id}`);
+	expect(shown.body.rules[0].adjustments).toEqual({ internal_limit_pct: 55 });
+	const { lifecycle } = bed.gateway.plane;
+	const external: RoutingMetadata = { tier: "external", accountId: "a", routedBy: "token" };
+	const facts = readRequestFacts("/v1/chat/completions", {
+		model: "mock",
+		messages: [{ role: "user", content: "hi" }],
+	});
+	if (!facts.ok) throw new Error("facts");
+	const context = { hints: {}, bodyBytes: 0, startWithinMs: Number.POSITIVE_INFINITY, tokenInUse: 0 };
+	const outcome = () => {
+		const answer = lifecycle.foresee(external, facts.facts, context, performance.now());
+		return answer.kind === "refused" ? answer.refusal.code : answer.kind;
+	};
+	expect(outcome()).toBe("admitted");
+	// 0.6 of max_tps by internal work: more than the window allows, less than the configuration does
+	const internal = lifecycle.admit({ ...external, tier: "internal" }, facts.facts, context, performance.now());
+	if (internal.kind !== "admitted") throw new Error("not admitted");
+	lifecycle.used(internal.arrival, 3000, performance.now());
+	expect(outcome()).toBe("capacity_guard");
 });
 
 test.each([

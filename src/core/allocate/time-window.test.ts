@@ -47,13 +47,19 @@ describe("adjustments", () => {
 	it("of windows that overlap the lowest order wins an override, deltas add, multipliers multiply", () => {
 		const late = window("late", 20, {
 			targetType: "all",
-			adjustments: { priorityOverride: 0, priorityDelta: 2, quotaMultiplier: 3, capacityMultiplier: 0.5 },
+			adjustments: {
+				priorityOverride: 0,
+				priorityDelta: 2,
+				quotaMultiplier: 3,
+				capacityMultiplier: 0.5,
+				internalLimitPct: 0.7,
+			},
 		});
 		const early = window(
 			"early",
 			10,
 			{ targetType: "tier", targetValue: "spot", adjustments: { priorityOverride: 3, priorityDelta: -1 } },
-			{ targetType: "all", adjustments: { quotaMultiplier: 2, capacityMultiplier: 4 } },
+			{ targetType: "all", adjustments: { quotaMultiplier: 2, capacityMultiplier: 4, internalLimitPct: 0.6 } },
 		);
 		const active = new ActiveWindows([late, early]);
 		expect(active.adjust(REQUEST)).toMatchObject({
@@ -63,6 +69,7 @@ describe("adjustments", () => {
 			windows: ["early", "late"],
 		});
 		expect(active.capacityMultiplier).toBe(2);
+		expect(active.internalLimit).toBe(0.6);
 		expect(active.steps(REQUEST).filter(({ name }) => name === "priorityOverride")).toEqual([
 			{ window: "early", target: "tier spot", name: "priorityOverride", value: 3, overruled: false },
 			{ window: "late", target: "all", name: "priorityOverride", value: 0, overruled: true },

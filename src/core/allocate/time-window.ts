@@ -10,7 +10,8 @@ import type { Schedule } from "./time-window-schedule.ts";
 export const TARGET_TYPES = ["environment", "tier", "account_tier", "workload", "account", "all"] as const;
 export type TargetType = (typeof TARGET_TYPES)[number];
 
-export const OVERRIDES = ["priorityOverride"] as const;
+/** `internalLimitPct` is a fraction, of target `all`: from where the capacity guard keeps external work out. */
+export const OVERRIDES = ["priorityOverride", "internalLimitPct"] as const;
 export const DELTAS = ["priorityDelta", "bucketShift"] as const;
 export const MULTIPLIERS = [
 	"weightMultiplier",
@@ -107,6 +108,12 @@ export class ActiveWindows {
 		return this.#stepsOf((rule) => concerns(rule, metadata));
 	}
 
+	/** What stands in place of `[capacity_guard] internal_limit_pct`, as a fraction. */
+	get internalLimit(): number | undefined {
+		const steps = this.#stepsOf((rule) => rule.targetType === "all");
+		return steps.find(({ name }) => name === "internalLimitPct")?.value;
+	}
+
 	/** What holds for pools as a whole: the product of `capacity_multiplier` of target `all`. */
 	get capacityMultiplier(): number {
 		const steps = this.#stepsOf((rule) => rule.targetType === "all");
@@ -115,15 +122,14 @@ export class ActiveWindows {
 
 	#stepsOf(isMeant: (rule: WindowRule) => boolean): readonly AdjustmentStep[] {
 		const steps: AdjustmentStep[] = [];
-		let overridden = false;
+		const overridden = new Set<AdjustmentName>();
 		for (const window of this.windows) {
 			for (const rule of window.rules) {
 				if (!isMeant(rule)) continue;
 				const target = rule.targetValue === undefined ? rule.targetType : `${rule.targetType} ${rule.targetValue}`;
 				for (const [name, value] of Object.entries(rule.adjustments) as [AdjustmentName, number][]) {
-					const overrides = name === "priorityOverride";
-					steps.push({ window: window.name, target, name, value, overruled: overrides && overridden });
-					overridden ||= overrides;
+					steps.push({ window: window.name, target, name, value, overruled: overridden.has(name) });
+					if ((OVERRIDES as readonly string[]).includes(name)) overridden.add(name);
 				}
 			}
 		}

@@ -35,6 +35,12 @@ const adjustments = z.strictObject({
 	queue_timeout_multiplier: multiplier.describe("of how long it may wait"),
 	max_queue_depth_multiplier: multiplier.describe("of how many may wait"),
 	cost_multiplier: multiplier.describe("of its price in the ledger"),
+	internal_limit_pct: z
+		.number()
+		.min(1)
+		.max(100)
+		.nullish()
+		.describe("percent of internal usage from which the capacity guard keeps external work out; with target all"),
 });
 
 const rule = z.strictObject({
@@ -99,9 +105,16 @@ const windowParams = z.object({ window_id: id });
 
 const ADJUSTMENTS = [...OVERRIDES, ...DELTAS, ...MULTIPLIERS];
 
+/** Percent on the wire are fractions inside. */
+function unitOf(field: string): number {
+	return field.endsWith("Pct") ? 100 : 1;
+}
+
 function showAdjustments(of: Adjustments): Record<string, number> {
 	return Object.fromEntries(
-		ADJUSTMENTS.flatMap((field) => (of[field] === undefined ? [] : [[snakeName(field), of[field]]])),
+		ADJUSTMENTS.flatMap((field) =>
+			of[field] === undefined ? [] : [[snakeName(field), Math.round(of[field] * unitOf(field) * 1e6) / 1e6]],
+		),
 	);
 }
 
@@ -144,7 +157,12 @@ function rulesOf(body: readonly z.infer<typeof rule>[]): readonly WindowRule[] {
 		targetType: target_type,
 		...(typeof target_value === "string" ? { targetValue: target_value } : {}),
 		adjustments: given(
-			Object.fromEntries(ADJUSTMENTS.map((field) => [field, own[snakeName(field) as keyof typeof own]])),
+			Object.fromEntries(
+				ADJUSTMENTS.map((field) => {
+					const value = own[snakeName(field) as keyof typeof own];
+					return [field, typeof value === "number" ? value / unitOf(field) : value];
+				}),
+			),
 		) as Adjustments,
 	}));
 }
@@ -179,9 +197,11 @@ export function wrongWindow(context: AdminContext, window: Omit<TimeWindow, "id"
 		if (Object.keys(own).length === 0) {
 			return refuse("invalid_request", `${place} adjusts nothing: name an adjustment`, `${place}.adjustments`);
 		}
-		if (own.capacityMultiplier !== undefined && targetType !== "all") {
-			const sentence = `capacity_multiplier goes with target all (the pools), not with ${targetType}`;
-			return refuse("invalid_request", sentence, `${place}.adjustments.capacity_multiplier`);
+		for (const field of ["capacityMultiplier", "internalLimitPct"] as const) {
+			if (own[field] === undefined || targetType === "all") continue;
+			const wire = snakeName(field);
+			const sentence = `${wire} goes with target all (the pools), not with ${targetType}`;
+			return refuse("invalid_request", sentence, `${place}.adjustments.${wire}`);
 		}
 		const wrongLevel = checkLevel(context, `${place}.adjustments.priority_override`, own.priorityOverride);
 		if (wrongLevel !== undefined) return wrongLevel;
