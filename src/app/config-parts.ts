@@ -12,9 +12,9 @@ export function servingPoolsOf(
 	{ pools }: Pick<CompiledConfig, "pools">,
 	contextOf: (pool: number) => number | undefined = () => undefined,
 ): readonly ServingPool[] {
-	return pools.map(({ name, models, maxContextLength, control }, index) => {
+	return pools.map(({ name, provider, models, maxContextLength, control }, index) => {
 		const said = control.engineMaySet.includes("maxContextLength") ? contextOf(index) : undefined;
-		return { name, models, maxContextLength: said ?? maxContextLength, forceStream: false };
+		return { name, models, maxContextLength: said ?? maxContextLength, forceStream: provider.forceStream };
 	});
 }
 
@@ -27,6 +27,8 @@ export function planeSettingsOf(config: GatewayConfig, { pools }: CompiledConfig
 		passthroughPaths: gateway.passthroughPaths,
 		engines: pools.map(({ provider }) => ({
 			idleTimeoutMs: provider.idleTimeoutMs,
+			enginePriority: provider.enginePriority,
+			forceStream: provider.forceStream,
 			firstByteTimeoutMs: typeof provider.firstByteTimeoutMs === "number" ? provider.firstByteTimeoutMs : undefined,
 		})),
 	};

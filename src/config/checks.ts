@@ -360,7 +360,9 @@ function checkReport(section: string, capacity: CapacityConfig, checks: Checks):
 
 function checkProviders({ providers, failoverOrder }: GatewayConfig, checks: Checks): void {
 	const names = providers.map((provider) => provider.name);
-	for (const { name, families } of providers) {
+	for (const { name, families, engine, enginePriority } of providers) {
+		if (enginePriority !== "off" && ["tgi", "ollama", "llamacpp"].includes(engine))
+			checks.add("warning", `provider.${name}`, "engine_priority", `has no effect: ${engine} takes no priority`);
 		if (providers.length > 1 && !checks.isSet(`provider.${name}.endpoint`))
 			checks.add(
 				"error",

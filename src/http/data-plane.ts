@@ -39,6 +39,10 @@ export interface DataPlaneSettings {
 	readonly engines: readonly {
 		readonly idleTimeoutMs: Millis | undefined;
 		readonly firstByteTimeoutMs: Millis | undefined;
+		/** What the engine is told of the scheduler's order. */
+		readonly enginePriority: "off" | "level" | "share";
+		/** Whole answers are fetched as streams and put together. */
+		readonly forceStream: boolean;
 	}[];
 }
 

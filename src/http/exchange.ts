@@ -27,12 +27,13 @@ import type { Dialect } from "../protocol/dialect.ts";
 import { ENGINES } from "../protocol/engines/detect-engine.ts";
 import { passthroughFacts, readRequestFacts } from "../protocol/request-facts.ts";
 import { readDeadlineHeaders, readHintHeaders } from "../protocol/request-headers.ts";
+import { assembleStream, canAssemble } from "../protocol/stream-assembler.ts";
 import { StreamScanner } from "../protocol/stream-scanner.ts";
 import { classifyUpstreamResponse, type UpstreamError, type UpstreamErrorKind } from "../protocol/upstream-error.ts";
 import { readBodyUsage } from "../protocol/usage.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { obeyedRetryAfter, sendError } from "./error-response.ts";
-import { clientHeaders, responseHeader, upstreamHeaders } from "./headers.ts";
+import { clientHeaders, responseHeader, upstreamHeaders, withContentType } from "./headers.ts";
 import { ledgerRow } from "./journal-row.ts";
 import { quotaHeaders, spentRefusal } from "./quota-answers.ts";
 import { readBody } from "./request-body.ts";
@@ -129,6 +130,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#held: Uint8Array[] = [];
 	#heldBytes = 0;
 	#tokensSeen = 0;
+	/** The engine streams, the client gets the answer whole. */
+	#assembles = false;
 	/** Tokens of this run that are in the usage of its tier already. */
 	#counted = 0;
 	#lastDataAt: Millis = 0;
@@ -436,7 +439,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 			return;
 		}
 		const lag = this.#engineFacts().cancelLagMs;
-		const lagMs = this.#arrival!.facts.stream ? lag.stream : lag.nonStream;
+		const lagMs = this.#isStreamed ? lag.stream : lag.nonStream;
 		this.#state = "waiting";
 		this.#reset();
 		setTimeout(() => {
@@ -451,16 +454,56 @@ export class Exchange implements RequestListener, UpstreamListener {
 		this.#state = "running";
 		this.#dispatchedAt = performance.now();
 		this.#lastDataAt = this.#dispatchedAt;
+		const { body, headers } = this.#forUpstream();
 		this.#call = this.#plane.upstreams.forward(
 			this.#pool,
 			this.#endpoint,
 			this.#url,
-			upstreamHeaders(this.#request.rawHeaders, this.#body.length, this.requestId),
-			this.#body,
-			this.#arrival!.facts.stream,
+			headers,
+			body,
+			this.#isStreamed,
 			this,
 		);
 		this.#armIdle();
+	}
+
+	/** What this endpoint is sent: the scheduler's order in its engine's terms, and a stream where only a stream shows progress. */
+	#forUpstream(): { readonly body: Uint8Array; readonly headers: string[] } {
+		const { enginePriority, forceStream } = this.#plane.settings.engines[this.#pool]!;
+		const { facts, submit } = this.#arrival!;
+		this.#assembles = forceStream && !facts.stream && canAssemble(facts.operation);
+		const edits: { -readonly [K in keyof BodyEdits]: BodyEdits[K] } = {};
+		let header: readonly [string, string] | undefined;
+		const priority = enginePriority === "off" ? undefined : this.#engineFacts().priority;
+		if (priority !== undefined && facts.operation !== "passthrough") {
+			const { core } = this.#plane.engine;
+			const expressed =
+				enginePriority === "level"
+					? priority.ofLevel(submit.queue, core.settings.queues.length, facts.operation)
+					: priority.ofShare(this.#isGuaranteed(), facts.operation);
+			header = expressed.header;
+			if (expressed.body !== undefined) edits.priority = expressed.body;
+		}
+		if (this.#assembles) {
+			edits.stream = true;
+			if (this.#dialect.name === "openai") edits.includeStreamUsage = true;
+		}
+		const body = Object.keys(edits).length === 0 ? this.#body : (editBody(this.#body, edits) ?? this.#body);
+		const headers = upstreamHeaders(this.#request.rawHeaders, body.length, this.requestId);
+		if (header !== undefined) headers.push(header[0], header[1]);
+		return { body, headers };
+	}
+
+	/** It runs on its own queue's part of the pool, not on what others lend. */
+	#isGuaranteed(): boolean {
+		const { queue } = this.#arrival!.submit;
+		const pool = this.#plane.engine.core.pools[this.#pool]!;
+		return this.#payer === queue && pool.shareInFlight(queue) <= pool.floor(queue);
+	}
+
+	/** Its engine answers with a stream, whatever the client gets. */
+	get #isStreamed(): boolean {
+		return this.#assembles || this.#arrival!.facts.stream;
 	}
 
 	response(status: number, rawHeaders: readonly (Uint8Array | string)[]): void {
@@ -468,12 +511,12 @@ export class Exchange implements RequestListener, UpstreamListener {
 		this.#rawHeaders = rawHeaders;
 		this.#lastDataAt = performance.now();
 		const arrival = this.#arrival!;
-		const mayStream = status === 200 && arrival.facts.stream;
+		const mayStream = status === 200 && this.#isStreamed;
 		if (mayStream && responseHeader(rawHeaders, "content-type")?.startsWith("text/event-stream") === true) {
 			this.#scanner = new StreamScanner({
 				dialect: this.#dialect,
 				engine: this.#engineFacts(),
-				removeUsageEvent: !arrival.facts.wantsStreamUsage && this.#dialect.name === "openai",
+				removeUsageEvent: !this.#assembles && !arrival.facts.wantsStreamUsage && this.#dialect.name === "openai",
 				sequences: arrival.facts.sequences,
 			});
 		}
@@ -483,7 +526,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		this.#lastDataAt = performance.now();
 		this.#answering = true;
 		const scanner = this.#scanner;
-		if (scanner === undefined) {
+		if (scanner === undefined || this.#assembles) {
 			this.#heldBytes += chunk.length;
 			if (this.#heldBytes > LARGEST_BUFFERED_ANSWER) {
 				this.#call?.abort();
@@ -493,6 +536,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 				);
 				return;
 			}
+		}
+		if (scanner === undefined) {
 			this.#held.push(chunk);
 			return;
 		}
@@ -507,7 +552,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 			this.#plane.lifecycle.used(this.#arrival!, used, this.#lastDataAt);
 		}
 		if (scanner.error !== undefined && scanner.tokenEvents === 0) return;
-		if (scanner.events === 0 || scanner.terminated) {
+		if (scanner.events === 0 || scanner.terminated || this.#assembles) {
 			this.#held.push(...out);
 			return;
 		}
@@ -582,6 +627,10 @@ export class Exchange implements RequestListener, UpstreamListener {
 
 	#endStream(scanner: StreamScanner): void {
 		const tail = scanner.end();
+		if (this.#assembles && scanner.error === undefined && scanner.terminated) {
+			this.#endAssembled(scanner, tail);
+			return;
+		}
 		if (scanner.error !== undefined && (!this.#response.headersSent || scanner.tokenEvents === 0)) {
 			this.#upstreamProblem(scanner.error, undefined);
 			return;
@@ -606,6 +655,28 @@ export class Exchange implements RequestListener, UpstreamListener {
 			this.#sendHeaders();
 			for (const bytes of this.#held) this.#response.write(bytes);
 			this.#response.end(tail);
+		});
+	}
+
+	/** The client asked for the answer whole: it gets what its stream said. */
+	#endAssembled(scanner: StreamScanner, tail: Uint8Array | undefined): void {
+		const chunks = tail === undefined ? this.#held : [...this.#held, tail];
+		const whole = assembleStream(this.#arrival!.facts.operation, Buffer.concat(chunks).toString("utf8"));
+		if (whole === undefined) {
+			this.#failUpstream("upstream_protocol_error", "the upstream's stream makes no whole answer");
+			return;
+		}
+		this.#report("ok");
+		const usage = scanner.usage() ?? this.#withoutUsage();
+		this.#settle("completed", usage, undefined);
+		const body = Buffer.from(JSON.stringify(whole));
+		const headers = this.#ownHeaders();
+		headers.push("X-Tokens-Used", String(usage.promptTokens + usage.completionTokens));
+		this.#afterJournal(() => {
+			if (this.#response.destroyed) return;
+			const raw = withContentType(this.#rawHeaders, "application/json");
+			this.#response.writeHead(this.#status, clientHeaders(raw, headers, body.length));
+			this.#response.end(body);
 		});
 	}
 
@@ -800,7 +871,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 					lifecycle.withdrawn(arrival, performance.now());
 				} else {
 					const lag = lingers ? this.#engineFacts().cancelLagMs : undefined;
-					const lagMs = lag === undefined ? 0 : arrival.facts.stream ? lag.stream : lag.nonStream;
+					const lagMs = lag === undefined ? 0 : this.#isStreamed ? lag.stream : lag.nonStream;
 					if (lagMs > 0) setTimeout(() => engine.finish(ticket, usage), lagMs);
 					else engine.finish(ticket, usage);
 					lifecycle.settled(arrival, usage, performance.now());

@@ -86,3 +86,16 @@ function text(value: Uint8Array | string): string {
 	const bytes = Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
 	return bytes.toString("latin1");
 }
+
+/** The engine's headers of an answer that is handed on as something else than it came. */
+export function withContentType(
+	raw: readonly (Uint8Array | string)[],
+	contentType: string,
+): readonly (Uint8Array | string)[] {
+	const headers: (Uint8Array | string)[] = [];
+	for (let at = 0; at + 1 < raw.length; at += 2) {
+		if (String(Buffer.from(raw[at]!)).toLowerCase() !== "content-type") headers.push(raw[at]!, raw[at + 1]!);
+	}
+	headers.push("content-type", contentType);
+	return headers;
+}

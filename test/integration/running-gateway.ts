@@ -16,10 +16,18 @@ export interface TestBed {
 
 export const OPEN = "[classifier.default]\nenabled = true\n[observability]\nlog_level = silent\n";
 
-export async function openTestBed(ini: string = OPEN, mockOptions: MockLlmOptions = {}): Promise<TestBed> {
+/** `upstream`: another engine than the mock. */
+export async function openTestBed(
+	ini: string = OPEN,
+	mockOptions: MockLlmOptions = {},
+	upstream?: string,
+): Promise<TestBed> {
 	const folder = mkdtempSync(join(tmpdir(), "tokligence-test-"));
 	const mock = await startMockLlm({ speed: 50, seed: 1, ...mockOptions });
-	const loaded = loadConfig({ text: ini, flags: { upstream: mock.url, dataDir: folder, port: "0", adminPort: "0" } });
+	const loaded = loadConfig({
+		text: ini,
+		flags: { upstream: upstream ?? mock.url, dataDir: folder, port: "0", adminPort: "0" },
+	});
 	if (!loaded.ok) throw new Error(loaded.errors.map((error) => error.message).join("\n"));
 	const gateway = await startGateway(loaded.config);
 	return {
