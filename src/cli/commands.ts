@@ -22,6 +22,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 	apply: async () => (await import("./apply.ts")).applyCommand(),
 	diff: async () => (await import("./apply.ts")).diffCommand(),
 	export: async () => (await import("./apply.ts")).exportCommand(),
+	doctor: async () => (await import("./doctor.ts")).doctorCommand(),
 	db: async () => (await import("./db.ts")).dbCommand(),
 	config: async () => (await import("./config.ts")).configCommand(),
 	"migrate-to-bucket-scheduler": async () => (await import("./migrate.ts")).migrateCommand(),
