@@ -2,6 +2,8 @@
 import type { Millis, Tokens } from "../model/units.ts";
 
 const WINDOW_MS: Millis = 10_000;
+/** What ends within so short a time counts as ended together: an exponential is the dearest step of a request's end. */
+const GRAIN_MS: Millis = 1;
 
 export class Throughput {
 	#weighted = 0;
@@ -13,8 +15,11 @@ export class Throughput {
 			this.#startedAt = now;
 			this.#at = now;
 		}
-		this.#weighted = this.#weighted * Math.exp((this.#at - now) / WINDOW_MS) + tokens;
-		this.#at = now;
+		if (now - this.#at >= GRAIN_MS) {
+			this.#weighted *= Math.exp((this.#at - now) / WINDOW_MS);
+			this.#at = now;
+		}
+		this.#weighted += tokens;
 	}
 
 	/** Tokens per second; 0 before anything was recorded. */

@@ -1,5 +1,5 @@
 /**
- * What the core decides, as data. `next()` hands out one object that is reused: read it before the next call.
+ * What the core decides, as data. `next()` hands out objects that are reused: read one before the next call.
  */
 import type { Millis } from "../model/units.ts";
 

@@ -131,8 +131,6 @@ export class Pool implements QueueView {
 	 */
 	#fullIsFinal = false;
 	#reservations: Reservations | undefined;
-	/** Capacity was lowered at some time: what waits may no longer fit at all. */
-	#shrank = false;
 	#tokenRate: RateBucket | undefined;
 	#requestRate: RateBucket | undefined;
 	#weightTotal = 0;
@@ -183,8 +181,6 @@ export class Pool implements QueueView {
 	}
 
 	configure(capacity: CapacitySettings, now: Millis): void {
-		const { maxConcurrent, maxInflightTokens } = this.capacity;
-		if (capacity.maxConcurrent < maxConcurrent || capacity.maxInflightTokens < maxInflightTokens) this.#shrank = true;
 		this.capacity = capacity;
 		this.window.configure(capacity.maxPrefillTokens, capacity.prefillWindowMs);
 		for (const endpoint of this.endpoints) {
@@ -525,7 +521,8 @@ export class Pool implements QueueView {
 					return;
 				}
 			}
-			if (this.#fullIsFinal && this.#isFull() && (!this.#shrank || this.#headCouldRun(queue))) {
+			// Looking at the head here also brings it near before its turn comes.
+			if (this.#fullIsFinal && this.#isFull() && this.#headCouldRun(queue)) {
 				this.blockedBy = "space";
 				this.#heldSince = now;
 				return;
