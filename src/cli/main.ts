@@ -22,6 +22,12 @@ Examples:
   tokligence token --help`,
 	);
 
+// `… | head` has read enough: no failure, and nothing more to say.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+	if (error.code !== "EPIPE") throw error;
+	process.exit();
+});
+
 const wanted = process.argv[2];
 const load = wanted === undefined ? undefined : COMMANDS[wanted];
 for (const command of load === undefined ? await allCommands() : [await load()]) {

@@ -91,20 +91,28 @@ function draw(view: ChartView, json: unknown, { svg, json: asJson }: VisualizeOp
 	else io.out(svg === undefined ? chartText(view) : `${svg} is written`);
 }
 
-/** Ctrl-C ends the drawing, not the process in the middle of it. */
+/** Ctrl-C ends the drawing, not the process in the middle of it: once there is a drawing, also while the next one is fetched. */
 function terminalParts(): VisualizeParts {
+	let left = false;
+	let listens = false;
+	let wake = () => {};
+	const leave = () => {
+		left = true;
+		wake();
+	};
 	return {
 		isTerminal: process.stdout.isTTY === true,
-		pause: (ms) =>
-			new Promise((resolve) => {
-				const end = (goesOn: boolean) => {
+		pause: (ms) => {
+			if (!listens) process.once("SIGINT", leave);
+			listens = true;
+			return new Promise((resolve) => {
+				if (left) return resolve(false);
+				const timer = setTimeout(() => resolve(true), ms);
+				wake = () => {
 					clearTimeout(timer);
-					process.off("SIGINT", interrupted);
-					resolve(goesOn);
+					resolve(false);
 				};
-				const interrupted = () => end(false);
-				const timer = setTimeout(() => end(true), ms);
-				process.once("SIGINT", interrupted);
-			}),
+			});
+		},
 	};
 }
