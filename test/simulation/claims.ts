@@ -45,7 +45,7 @@ export const CLAIMS: readonly Claim[] = [
 		"ten servers, full: who waits, mean, P95, P99; who is refused with room for 10 / 20 / 60",
 		"Erlang",
 		".4092 / .2046 / 1.051 / 1.856; .3019 / .1797 / .1667",
-		["10 %; ±.005 (2 seeds × 100k)", "3 %; ±.005 (5 seeds × 400k)"],
+		["10 % (2 seeds × 100k); ±.005 (100k)", "3 %; ±.005 (5 seeds × 400k)"],
 		erlang,
 	),
 	claim(
