@@ -11,9 +11,10 @@ import { flowPath } from "../../src/core/schedule/flow-path.ts";
 import { ENGINE_PROFILES, type EngineProfile } from "../../src/simulate/engine-profiles.ts";
 import { Random } from "../../src/simulate/random.ts";
 import { type SimulatedRequest, simulate } from "../../src/simulate/simulation.ts";
+import type { TraceRequest } from "../../src/simulate/traces.ts";
 import { type MakeCore, type Outcome, type Scale, sound } from "./claim.ts";
 import { quantile } from "./queueing.ts";
-import { azureConversations, publishedRun } from "./traces.ts";
+import { azureConversations, LENGTHS, lengths, mooncake, publishedRun, servegenDay } from "./traces.ts";
 
 const PROMPT = 512;
 const OUTPUT = 128;
@@ -214,23 +215,33 @@ export function* batchFrontier(perSecond: number, seeds: number): Generator<read
 
 // --- E5
 
-/** Requests of a trace at several times the speed an engine can bear, by a few tenants over all levels, or as one queue. */
-function crowd(scale: Scale, trace: "azure" | "vtc", one: boolean): SimulatedRequest[] {
-	const rows = trace === "azure" ? azureConversations(scale) : publishedRun("poisson_short_long", scale);
-	const many = rows.length < 500 ? [...rows, ...rows, ...rows, ...rows, ...rows] : rows;
+/** Requests of a trace at several times the speed an engine can bear, by twenty tenants over all levels, or as one queue. */
+function crowd(trace: readonly TraceRequest[], one: boolean): SimulatedRequest[] {
 	const paths = Array.from({ length: 20 }, (_, index) => flowPath([`tenant-${index}`]));
-	return many.map((row, index) => ({
-		arrivalMs: index,
-		queue: one ? 0 : index % 5,
-		flow: one ? paths[0]! : paths[(index * 7) % 20]!,
-		promptTokens: Math.max(1, row.promptTokens),
-		outputTokens: Math.max(1, row.outputTokens),
-		expectedOutputTokens: Math.max(1, row.outputTokens),
-	}));
+	const count = Math.max(1000, trace.length);
+	return Array.from({ length: count }, (_, index) => {
+		const { promptTokens, outputTokens } = trace[index % trace.length]!;
+		return {
+			arrivalMs: index,
+			queue: one ? 0 : index % 5,
+			flow: one ? paths[0]! : paths[(index * 7) % 20]!,
+			promptTokens: Math.max(1, promptTokens),
+			outputTokens: Math.max(1, outputTokens),
+			expectedOutputTokens: Math.max(1, outputTokens),
+		};
+	});
 }
 
+/** Time of the same work first come first served ÷ under fair queuing, the least of all engines and traces. */
 export function costOfFairness(makeCore: MakeCore, scale: Scale): Outcome {
+	const traces = [
+		azureConversations(scale),
+		publishedRun("poisson_short_long", scale),
+		...LENGTHS.map((of) => lengths(of, scale)),
+		...(scale.data === undefined ? [] : [mooncake(scale.data), servegenDay(scale).slice(0, 5000)]),
+	];
 	let worst = Number.POSITIVE_INFINITY;
+	let runs = 0;
 	for (const name of ["a100-8b", "a10g-7b"] as const) {
 		const engine = ENGINE_PROFILES[name];
 		const capacity = {
@@ -238,14 +249,15 @@ export function costOfFairness(makeCore: MakeCore, scale: Scale): Outcome {
 			maxConcurrent: engine.slots,
 			maxInflightTokens: engine.kvTokens,
 		};
-		for (const trace of ["azure", "vtc"] as const) {
-			const fits = (request: SimulatedRequest) => request.promptTokens + request.outputTokens <= engine.kvTokens / 2;
-			const firstCome = crowd(scale, trace, true).filter(fits);
-			const fair = crowd(scale, trace, false).filter(fits);
-			const firstComeMs = play(firstCome, engine, 1, capacity, sound);
-			const fairMs = play(fair, engine, 1, capacity, makeCore, "wfq");
+		for (const trace of traces) {
+			// A request as large as the engine would make the last one's luck the result.
+			const fitting = trace.filter((row) => row.promptTokens + row.outputTokens <= engine.kvTokens / 4);
+			if (fitting.length < 10) continue;
+			const firstComeMs = play(crowd(fitting, true), engine, 1, capacity, sound);
+			const fairMs = play(crowd(fitting, false), engine, 1, capacity, makeCore, "wfq");
 			worst = Math.min(worst, firstComeMs / fairMs);
+			runs++;
 		}
 	}
-	return { figure: `≥ ${(100 * worst).toFixed(1)} %`, holds: worst >= 0.99 };
+	return { figure: `≥ ${(100 * worst).toFixed(1)} % in ${runs} runs`, holds: worst >= 0.99 };
 }

@@ -206,7 +206,7 @@ export const CLAIMS: readonly Claim[] = [
 		"wfq over five levels and twenty tenants against first come first served on two engines: throughput",
 		"vLLM #31909: 92–95 %",
 		"≥ 99 %",
-		["as said, excerpts", "as said, an hour of conversations and a VTC run"],
+		["as said, excerpts of four traces", "as said, six traces"],
 		costOfFairness,
 	),
 	claim(

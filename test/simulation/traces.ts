@@ -45,6 +45,25 @@ export function azureConversations({ data }: Scale): TraceRequest[] {
 	return [...openTrace(file).requests()];
 }
 
+export const LENGTHS = ["sharegpt", "arxiv"] as const;
+
+const LENGTH_FILES = {
+	sharegpt: ["sharegpt-lengths-excerpt.csv", "sharegpt_lengths/sharegpt_8k_filtered_stats_llama2_tokenizer.csv"],
+	arxiv: ["arxiv-lengths-excerpt.csv", "arxiv_lengths/arxiv_summarization_stats_llama2_tokenizer_filtered_v2.csv"],
+} as const;
+
+/** Prompt and output lengths without times: chats, and summaries of papers. The first 5,000 of the whole files. */
+export function lengths(of: (typeof LENGTHS)[number], { data }: Scale): TraceRequest[] {
+	const [excerpt, whole] = LENGTH_FILES[of];
+	const file = data === undefined ? path.join(EXCERPTS, excerpt) : path.join(data, whole);
+	return [...openTrace(file).requests()].slice(0, 5000);
+}
+
+/** Very long prompts; the excerpt is too short to be served by. */
+export function mooncake(data: string): TraceRequest[] {
+	return [...openTrace(path.join(data, "mooncake_synthetic", "synthetic_trace.jsonl")).requests()];
+}
+
 /** `prompt + 2 · output`, as in the cost weights of the gateway. */
 export function costOf({ promptTokens, outputTokens }: TraceRequest): number {
 	return promptTokens + 2 * outputTokens;

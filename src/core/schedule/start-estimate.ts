@@ -25,6 +25,8 @@ export interface StartEstimate {
 
 /** Requests whose start is being compared with what was expected. */
 const SAMPLES_AT_A_TIME = 16;
+/** Of the requests that wait, the first and then every so many: an expectation costs more than a decision. */
+const SAMPLE_EVERY = 32;
 /** Below this an expectation says nothing about a ratio. */
 const SHORTEST_MS = 1;
 /** The quantiles follow numbers of some size. */
@@ -92,6 +94,7 @@ function underCeiling(
 /** How far expectations were off, learnt from a few waiting requests at a time. */
 export class StartHistory {
 	readonly #expected = new Map<Ticket, Millis>();
+	#untilSample = 0;
 	readonly #half = new StreamingQuantile(0.5, SCALE);
 	readonly #nine = new StreamingQuantile(0.9, 2 * SCALE);
 
@@ -100,7 +103,10 @@ export class StartHistory {
 		return { p50Ms, p90Ms: Math.max(p50Ms, (expectedMs * this.#nine.value) / SCALE) };
 	}
 
+	/** Asked of every request that has to wait; true now and then. */
 	get wantsSample(): boolean {
+		if (--this.#untilSample > 0) return false;
+		this.#untilSample = SAMPLE_EVERY;
 		return this.#expected.size < SAMPLES_AT_A_TIME;
 	}
 
