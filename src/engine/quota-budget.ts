@@ -2,7 +2,14 @@
 import type { ZoneOffset } from "../core/model/civil-time.ts";
 import type { EpochMillis } from "../core/model/units.ts";
 import { type Period, type PeriodRule, periodAt } from "../core/quota/period.ts";
-import { periodKindOf, type Quota, refusedAbovePct, toCounted } from "../core/quota/quota.ts";
+import {
+	periodKindOf,
+	type Quota,
+	type QuotaAmounts,
+	refusedAbovePct,
+	toCounted,
+	unitOf,
+} from "../core/quota/quota.ts";
 import type { CounterKey } from "../ports/quota-counters.ts";
 
 export interface PeriodDefaults {
@@ -17,6 +24,7 @@ export class Budget {
 	/** In the counted unit. */
 	readonly limit: number;
 	readonly refusedAbovePct: number;
+	readonly unit: keyof QuotaAmounts;
 	readonly #rule: PeriodRule;
 	readonly #offset: ZoneOffset;
 	#period: Period = { start: 0, end: 0 };
@@ -26,6 +34,7 @@ export class Budget {
 		this.quota = quota;
 		this.limit = toCounted(quota.limitDimension, quota.limitValue);
 		this.refusedAbovePct = refusedAbovePct(quota.quotaType);
+		this.unit = unitOf(quota.limitDimension);
 		this.#rule = {
 			kind: periodKindOf(quota.limitDimension),
 			resetDay: quota.resetDay ?? defaults.resetDay,

@@ -160,36 +160,41 @@ export class QuotaService {
 		const budgets = this.#budgetsOf(metadata);
 		if (budgets.length === 0) return undefined;
 		const now = this.#to.epochNow();
-		const slots = budgets.map((budget) => this.#slot(budget, now));
-		const loading = slots.flatMap((slot) => slot.loading ?? []);
-		if (loading.length > 0) {
-			return Promise.all(loading).then(() => this.reserve(requestId, metadata, amounts, multiplier));
-		}
-		const charges = budgets.map((budget, i): ReserveCharge => {
-			const { key, period } = slots[i]!;
-			return {
-				key,
+		const charges: ReserveCharge[] = [];
+		let loading: Promise<void>[] | undefined;
+		for (const budget of budgets) {
+			const slot = this.#slot(budget, now);
+			if (slot.loading !== undefined) {
+				loading ??= [];
+				loading.push(slot.loading);
+			}
+			charges.push({
+				key: slot.key,
 				limit: multiplier === 1 ? budget.limit : Math.floor(budget.limit * multiplier),
 				refusedAbovePct: budget.refusedAbovePct,
-				amount: amountIn(budget.quota.limitDimension, amounts),
-				windowEnd: period.end,
-			};
-		});
+				amount: amounts[budget.unit],
+				windowEnd: slot.period.end,
+			});
+		}
+		if (loading !== undefined) {
+			return Promise.all(loading).then(() => this.reserve(requestId, metadata, amounts, multiplier));
+		}
+		const answer = this.#to.counters.reserve(requestId, charges);
+		if (!(answer instanceof Promise) && answer.ok) return undefined;
 		const judge = (answer: ReserveAnswer): SpentBudget | undefined => {
 			if (answer.ok) return undefined;
 			const { limit, refusedAbovePct, amount } = charges[answer.index]!;
-			const { quota } = budgets[answer.index]!;
+			const budget = budgets[answer.index]!;
 			return {
-				quota,
+				quota: budget.quota,
 				limit,
 				refusedAbovePct,
 				amount,
 				state: answer.state,
-				period: slots[answer.index]!.period,
+				period: budget.periodAt(now),
 				at: now,
 			};
 		};
-		const answer = this.#to.counters.reserve(requestId, charges);
 		return answer instanceof Promise ? answer.then(judge) : judge(answer);
 	}
 
@@ -204,7 +209,7 @@ export class QuotaService {
 		const charges = budgets.map((budget, i) => {
 			const slot = slots[i]!;
 			// Settled before this counter began to count (the clock went back): the ledger's sum has it or will not be asked again.
-			const amount = settledAt < slot.countedFrom ? 0 : amountIn(budget.quota.limitDimension, amounts);
+			const amount = settledAt < slot.countedFrom ? 0 : amounts[budget.unit];
 			slot.lastAmount = settledAt === slot.lastAt ? slot.lastAmount + amount : amount;
 			slot.lastAt = settledAt;
 			return { key: slot.key, amount, windowEnd: slot.period.end };

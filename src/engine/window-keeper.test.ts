@@ -127,6 +127,15 @@ test("new rules of a window that goes on holding are another set", async () => {
 	expect(world.changes.at(-1)).toBe("+ -");
 });
 
+test("reading the same windows again changes nothing", async () => {
+	const { kept, world } = await keeper(window("lunch", "0 12 * * *", 1));
+	const before = kept.active;
+	world.windows = [window("lunch", "0 12 * * *", 1)];
+	await kept.reload();
+	expect(kept.active).toBe(before);
+	expect(world.changes).toEqual(["+lunch -"]);
+});
+
 test("one that cannot be read is said to be, the others hold", async () => {
 	const { world, names } = await keeper(window("bad", "0 25 * * *", 1), window("lunch", "0 12 * * *", 1));
 	expect(names()).toEqual(["lunch"]);

@@ -54,8 +54,11 @@ export class WindowKeeper {
 
 	/** Reads the windows again; in force when it resolves. */
 	async reload(): Promise<void> {
+		const before = new Map(this.#known.map((known) => [JSON.stringify(known.window), known]));
 		const windows = await this.#to.store.all();
 		this.#known = windows.flatMap((window) => {
+			const same = before.get(JSON.stringify(window));
+			if (same !== undefined) return [same];
 			if (!window.enabled) return [];
 			const parsed = parseSchedule(window, this.#to.offset);
 			if (parsed.ok) return [{ window, starts: parsed.starts }];

@@ -17,11 +17,11 @@ export function spentRefusal(spent: SpentBudget): Refusal {
 	const show = (counted: number) => shownAmount(quota.limitDimension, counted);
 	const ceiling = ceilingOf(spent, state);
 	const heldOnly = state.used + amount <= ceiling;
-	const used = `${show(state.used)} used, ${show(state.reserved)} held by requests under way`;
+	const held = state.reserved > 0 ? `, ${show(state.reserved)} held by requests under way` : "";
 	const message =
 		amount > ceiling
 			? `this request needs about ${show(amount)}, more than the whole budget of ${nameOf(quota)} (${show(ceiling)})`
-			: `the budget of ${nameOf(quota)} is spent (${used} of ${show(ceiling)}, this request needs about ${show(amount)})`;
+			: `the budget of ${nameOf(quota)} is spent (${show(state.used)} of ${show(ceiling)} used${held}, this request needs about ${show(amount)})`;
 	return {
 		code: "quota_exceeded",
 		message: `${message}; it starts again at ${new Date(period.end).toISOString()}`,

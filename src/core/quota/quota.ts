@@ -66,8 +66,12 @@ export function periodKindOf(dimension: LimitDimension): PeriodKind {
 
 /** The part of `amounts` that a budget of this dimension counts. */
 export function amountIn(dimension: LimitDimension, amounts: QuotaAmounts): number {
-	if (dimension.startsWith("tokens")) return amounts.tokens;
-	return dimension.startsWith("usd") ? amounts.nanoDollars : amounts.requests;
+	return amounts[unitOf(dimension)];
+}
+
+export function unitOf(dimension: LimitDimension): keyof QuotaAmounts {
+	if (dimension.startsWith("tokens")) return "tokens";
+	return dimension.startsWith("usd") ? "nanoDollars" : "requests";
 }
 
 /** From what people write (dollars) to what is counted (nano-dollars); tokens and requests stay. */

@@ -22,6 +22,9 @@ export class MemoryQuotaCounters implements QuotaCounters {
 	readonly #counters = new Map<CounterKey, Counter>();
 	readonly #reservations = new Map<string, readonly ReserveCharge[]>();
 	readonly #committed = new Set<string>();
+	/** The same ids in order, as a ring: a set that loses its oldest one at a time gets slow. */
+	readonly #order: string[] = [];
+	#oldest = 0;
 
 	get held(): number {
 		return this.#reservations.size;
@@ -41,16 +44,10 @@ export class MemoryQuotaCounters implements QuotaCounters {
 
 	commit(reservationId: string, charges: readonly CommitCharge[]): readonly CounterState[] | undefined {
 		if (this.#committed.has(reservationId)) return undefined;
-		if (this.#committed.size >= REMEMBERED_COMMITS) {
-			for (const oldest of this.#committed) {
-				this.#committed.delete(oldest);
-				break;
-			}
-		}
-		this.#committed.add(reservationId);
+		this.#remember(reservationId);
 		this.release(reservationId);
 		for (const { key, amount } of charges) this.#counter(key).used += amount;
-		return charges.map(({ key }) => ({ ...this.#counter(key) }));
+		return charges.map(({ key }) => this.#counter(key));
 	}
 
 	release(reservationId: string): void {
@@ -76,6 +73,17 @@ export class MemoryQuotaCounters implements QuotaCounters {
 
 	forget(key: CounterKey): void {
 		this.#counters.delete(key);
+	}
+
+	#remember(reservationId: string): void {
+		this.#committed.add(reservationId);
+		if (this.#order.length < REMEMBERED_COMMITS) {
+			this.#order.push(reservationId);
+			return;
+		}
+		this.#committed.delete(this.#order[this.#oldest]!);
+		this.#order[this.#oldest] = reservationId;
+		this.#oldest = (this.#oldest + 1) % REMEMBERED_COMMITS;
 	}
 
 	#counter(key: CounterKey): Counter {
