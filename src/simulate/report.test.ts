@@ -143,3 +143,35 @@ test("a scenario's regular arrivals keep their gaps, pause when it says so, and 
 	expect(rising.filter((at) => at <= 25_000).length).toBe(31);
 	expect(arrivals({ rate: { from: 1, to: 3 }, arrivals: "poisson" }).length / 200).toBeCloseTo(1, 0);
 });
+
+const FLOOD = readScenario({
+	duration: "60s",
+	seed: 1,
+	tiers: [
+		{ name: "staff", tier: "internal", environment: "production", rate: 4, prompt: 600, output: 200 },
+		{ name: "customers", tier: "external", rate: 12, prompt: 600, output: 200 },
+	],
+});
+
+const flood = (text: string) =>
+	simulateConfig({
+		name: "test.ini",
+		config: configOf(text),
+		profile: ENGINE_PROFILES["a10g-7b"],
+		arrivals: scenarioArrivals(FLOOD, 1),
+	});
+
+test("adaptive capacity is simulated: a limit far above the engine does not hold, and waiting is here instead of there", () => {
+	const fixed = flood("[capacity]\nmax_concurrent = 400\nmax_prefill_tokens = off\n");
+	const adaptive = flood("[capacity]\nmode = adaptive\nmax_prefill_tokens = off\n");
+	const production = (report: typeof fixed) => report.queues.find(({ name }) => name.startsWith("P0"))!;
+	expect(production(adaptive).ttft_ms.p50).toBeLessThan(production(fixed).ttft_ms.p50 / 4);
+	expect(adaptive.total.requests).toBe(fixed.total.requests);
+});
+
+test("the capacity guard is simulated: external work is refused while internal work needs the capacity", () => {
+	const report = flood(
+		"[capacity_guard]\nenabled = true\nmax_tps = 1000\ninternal_limit_pct = 0.1\nresume_pct = 0.05\n",
+	);
+	expect(report.total.refused["capacity_guard"]).toBeGreaterThan(100);
+});

@@ -6,6 +6,8 @@
  */
 import { compile } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
+import { AdaptiveCapacity } from "../core/capacity/adaptive-capacity.ts";
+import { CapacityGuard } from "../core/capacity/capacity-guard.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
 import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
@@ -13,6 +15,7 @@ import { type Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { RoutingRule } from "../core/model/policy.ts";
 import type { RequestFacts } from "../core/model/request-facts.ts";
 import type { Millis } from "../core/model/units.ts";
+import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { EngineProfile } from "./engine-profiles.ts";
 import { jain, type ServiceReport, ServiceTracker } from "./service.ts";
 import { type SimulatedRequest, simulate } from "./simulation.ts";
@@ -78,16 +81,24 @@ interface Tracked extends SimulatedRequest {
 	begun: boolean;
 }
 
+/** How often adaptive capacity looks, as in the gateway. */
+const CONTROL_MS: Millis = 200;
 /** Tenants beyond that are counted together. */
 const MAX_TENANTS = 1000;
 
 export function simulateConfig({ name, config, profile, arrivals, rules, onEnd }: SimulationInput): SimulationReport {
 	const compiled = compile(config, []);
+	const guard = new CapacityGuard(compiled.guard);
+	const adaptive = compiled.pools.map(({ control, provider }) =>
+		control.adaptive === undefined ? undefined : new AdaptiveCapacity(control.adaptive, provider.endpoints.length),
+	);
+	const adapts = adaptive.some((one) => one !== undefined);
 	const lifecycle = new Lifecycle({
+		guard,
 		rules: rules ?? defaultRules(compiled.levelNames.length),
 		allocator: compiled.allocator,
 		levelNames: compiled.levelNames,
-		pools: compiled.pools.map((pool) => ({ ...pool, forceStream: false })),
+		pools: compiled.pools.map((pool) => ({ ...pool, forceStream: pool.provider.forceStream })),
 		aliases: config.models,
 		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
@@ -157,8 +168,26 @@ export function simulateConfig({ name, config, profile, arrivals, rules, onEnd }
 		engines: compiled.core.pools.map((pool) => Array.from({ length: pool.endpoints }, () => profile)),
 		requests: arrivals,
 		admit,
+		everyToken: adapts,
+		...(adapts
+			? {
+					onInstant: (_: Millis, core: SchedulingCore) => {
+						for (const pool of core.pools) pool.observer = adaptive[pool.index];
+					},
+					control: {
+						everyMs: CONTROL_MS,
+						call: (now: Millis, core: SchedulingCore) => {
+							for (const pool of core.pools) {
+								const one = adaptive[pool.index];
+								if (one !== undefined) core.configureCapacity(pool.index, one.tick(now, pool), now);
+							}
+						},
+					},
+				}
+			: {}),
 		onFirstToken: (answering) => {
 			const request = answering as Tracked;
+			lifecycle.used(request.arrival, request.promptTokens, request.firstTokenMs!);
 			if (!request.begun) service.answered(request.arrival.metadata.accountId, request.firstTokenMs!);
 			request.begun = true;
 		},
@@ -170,6 +199,7 @@ export function simulateConfig({ name, config, profile, arrivals, rules, onEnd }
 				if (!request.begun) service.answered(accountId, request.endedMs!);
 			} else {
 				const { promptTokens, outputTokens, firstTokenMs, finishedMs } = request;
+				lifecycle.used(request.arrival, outputTokens, finishedMs);
 				service.served(accountId, promptTokens, outputTokens, firstTokenMs ?? finishedMs, finishedMs);
 			}
 			for (const group of groupsOf(request)) group.end(request);
