@@ -64,6 +64,7 @@ export class DecisionRecorder {
 						routedBy: arrival.metadata.routedBy,
 						rule: arrival.rule.rule.name,
 						via: arrival.allocation.via,
+						...(arrival.adjusted.windows.length === 0 ? {} : { windows: arrival.adjusted.windows }),
 						weight: arrival.submit.weight,
 						stream: arrival.facts.stream,
 						estimatedTokens: arrival.submit.promptTokens + arrival.submit.completionTokens,

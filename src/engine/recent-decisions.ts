@@ -42,6 +42,8 @@ export interface DecisionEvent {
 	/** The rule that routed it, and how its queue was found. */
 	readonly rule?: string;
 	readonly via?: string;
+	/** Time windows that changed something for it. */
+	readonly windows?: readonly string[];
 	readonly estimatedTokens?: Tokens;
 	readonly tokenId?: string;
 	readonly routedBy?: string;

@@ -59,7 +59,11 @@ test("a window moves requests of its target, from the moment it is acknowledged 
 	const made = await admin(bed, "POST", "/time-windows", always("Day", rules));
 	expect(made).toMatchObject({ status: 201, body: { message: expect.stringContaining("holds now") } });
 	expect(await queue()).toBe("P3");
-	expect(await queue({ "x-request-class": "batch" })).toBe("P1");
+	const batch = await ask(bed, { "x-request-class": "batch" });
+	await batch.text();
+	expect(batch.headers.get("x-tgw-queue")).toBe("P1");
+	const decision = await admin(bed, "GET", `/decisions/${batch.headers.get("x-request-id")}`);
+	expect(decision.body).toMatchObject({ queue: "P1", via: "window:Day", windows: ["Day"] });
 	const explained = await admin(bed, "POST", "/explain", {
 		tier: "default",
 		account_id: "default",
