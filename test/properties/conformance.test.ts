@@ -158,6 +158,8 @@ function play(settings: ReturnType<typeof settingsOf>, history: readonly Operati
 			} else if (kind === "shed" || kind === "evict") {
 				expect(request.state).toBe("waiting");
 				end(ticket, kind);
+			} else if (kind === "wait") {
+				request.pool = pool;
 			} else if (kind === "preempt") {
 				expect(request.state).toBe("running");
 				request.state = "aborting";

@@ -2,8 +2,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { flowPath, keysOf } from "../../src/core/schedule/flow-path.ts";
-import { RecordingCore, replay } from "../../src/core/schedule/recording.ts";
-import { EXAMS, PAIRS } from "./core-fixtures.ts";
+import { RECORDED_METHODS, RecordingCore, replay } from "../../src/core/schedule/recording.ts";
+import { SchedulingCore } from "../../src/core/schedule/scheduling-core.ts";
+import { submitRequest } from "../../src/core/schedule/submit-request.ts";
+import { EXAMS, PAIRS, settingsOf } from "./core-fixtures.ts";
 import { COMMANDS, History } from "./core-history.ts";
 
 test.each(EXAMS.map((exam) => [exam.name, exam] as const))("%s", (_, exam) => {
@@ -38,4 +40,34 @@ test("a path gives back its keys, hostile ones too", () => {
 			expect(keysOf(flowPath(keys))).toEqual(keys);
 		}),
 	);
+});
+
+test("every method that changes a core is recorded", () => {
+	const reading = [
+		"constructor",
+		"next",
+		"nextWakeAt",
+		"configuredCapacity",
+		"snapshot",
+		"isWaiting",
+		"estimateStart",
+		"outlook",
+	];
+	const methods = Object.entries(Object.getOwnPropertyDescriptors(SchedulingCore.prototype))
+		.filter(([, { value }]) => typeof value === "function")
+		.map(([name]) => name);
+	expect(methods.filter((name) => !reading.includes(name)).sort()).toEqual([...RECORDED_METHODS].sort());
+});
+
+test("a scaled capacity is replayed, once", () => {
+	const settings = settingsOf({ allocator: "priority", scheduler: "strict" });
+	const core = new RecordingCore(settings);
+	core.scaleCapacity(0.5, 1);
+	for (let i = 0; i < 4; i++) {
+		core.submit(submitRequest({ flow: flowPath(["one"]), promptTokens: 1, completionTokens: 1 }), 2);
+	}
+	expect(core.events).toHaveLength(5);
+	const again = replay(settings, JSON.parse(JSON.stringify(core.events)));
+	expect(again.decisions.filter(({ kind }) => kind === "dispatch").length).toBeLessThan(4);
+	expect(again.core.snapshot()).toEqual(core.snapshot());
 });

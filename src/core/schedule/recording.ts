@@ -41,6 +41,7 @@ export const RECORDED_METHODS = [
 	"configureQueue",
 	"configureRules",
 	"configureCapacity",
+	"scaleCapacity",
 	"endpointUp",
 	"endpointDown",
 ] as const;
@@ -49,6 +50,7 @@ export type RecordedMethod = (typeof RECORDED_METHODS)[number];
 /** A core that writes down what happens to it. */
 export class RecordingCore extends SchedulingCore {
 	readonly #events: CoreEvent[] = [];
+	#within = false;
 
 	/** So far. */
 	get events(): readonly CoreEvent[] {
@@ -109,6 +111,14 @@ export class RecordingCore extends SchedulingCore {
 		this.#noted(super.configureCapacity(pool, change, now), "configureCapacity", pool, { ...change }, now);
 	}
 
+	override scaleCapacity(factor: number, now: Millis): void {
+		// It is carried out by an event of its own per pool, which replaying it brings about again.
+		this.#within = true;
+		super.scaleCapacity(factor, now);
+		this.#within = false;
+		this.#noted(undefined, "scaleCapacity", factor, now);
+	}
+
 	override endpointUp(pool: number, endpoint: number, now: Millis): void {
 		this.#noted(super.endpointUp(pool, endpoint, now), "endpointUp", pool, endpoint, now);
 	}
@@ -118,7 +128,7 @@ export class RecordingCore extends SchedulingCore {
 	}
 
 	#noted<T>(result: T, name: RecordedMethod, ...given: readonly unknown[]): T {
-		this.#events.push([name, ...given.map(written)]);
+		if (!this.#within) this.#events.push([name, ...given.map(written)]);
 		return result;
 	}
 }
