@@ -77,7 +77,7 @@ const TIMEOUT = 2;
 const PREVIOUS = 3;
 
 const INITIAL_ROWS = 64;
-/** Small tables double; large ones grow by an eighth, so that little of their memory is ever idle. */
+/** Small tables double; large ones grow by a sixteenth, so that little of their memory is ever idle. */
 const DOUBLING_ROWS = 8192;
 
 export class RequestTable {
@@ -360,7 +360,7 @@ export class RequestTable {
 
 	#grow(): void {
 		const old = this.#capacity;
-		const capacity = Math.min(ROW_LIMIT, old < DOUBLING_ROWS ? old * 2 : old + (old >> 3));
+		const capacity = Math.min(ROW_LIMIT, old < DOUBLING_ROWS ? old * 2 : old + (old >> 4));
 		const words = new Int32Array(capacity * WORDS);
 		words.set(this.#words);
 		const coldTimes = new Float64Array(capacity * COLD_TIMES);
