@@ -72,6 +72,12 @@ for (const name of Object.keys(SWEEPS) as (keyof typeof SWEEPS)[]) {
 			expect(found.tokensPerSec).toBeGreaterThanOrEqual(0.95 * inTime.tokensPerSec);
 		});
 
+		test("headroom that lower levels may not use does not stop the limit from growing", () => {
+			const found = runDeepQueue({ profile, limit: { from: 32 }, ...MEASURED, queue: 4, capacity: { headroom: 0.06 } });
+			expect(found.meanLimit).toBeGreaterThan(0.9 * best.limit);
+			expect(found.tokensPerSec).toBeGreaterThanOrEqual(0.9 * best.tokensPerSec);
+		});
+
 		test("the prefill window of lower levels does not hide the limit", () => {
 			const found = runDeepQueue({ profile, limit: { from: 32 }, ...MEASURED, queue: 4 });
 			expect(found.meanLimit).toBeLessThan(1.25 * best.limit);

@@ -124,7 +124,8 @@ export class AdaptiveCapacity implements PoolObserver {
 		const capacity = { ...this.#settings.capacity, ...this.found };
 		this.#follow(pool);
 		const held = pool.blockedBy === "space" || pool.blockedBy === "window" ? pool.blockedBy : "none";
-		this.#controller?.tick(now, held);
+		const closed = pool.endpoints.reduce((sum, { up, headroomSequences }) => sum + (up ? headroomSequences : 0), 0);
+		this.#controller?.tick(now, held, closed);
 		const pressure = this.#target?.tick(now);
 		const found = this.limit ?? capacity.maxConcurrent;
 		const degraded = this.#degraded(now);

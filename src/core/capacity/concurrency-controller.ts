@@ -105,8 +105,8 @@ export class ConcurrencyController {
 		this.#set(limit);
 	}
 
-	/** `held`: what requests wait here for. */
-	tick(now: Millis, held: "space" | "window" | "none"): void {
+	/** `held`: what requests wait here for. `closed`: sequences of the limit that those who wait may not use (headroom). */
+	tick(now: Millis, held: "space" | "window" | "none", closed = 0): void {
 		const means = this.backlog.look(now);
 		if (Number.isNaN(this.#tickedAt)) this.#tickedAt = now;
 		const elapsed = now - this.#tickedAt;
@@ -123,8 +123,8 @@ export class ConcurrencyController {
 		this.backlog.calm = this.#queue < LOW;
 		if (this.#runs() > this.#limit) this.#resume();
 		else if (this.#queue > HIGH || this.backlog.stalled > 0) this.#cut();
-		else if (held === "space" && this.#queue < LOW) this.#grow();
-		else if (held === "window") this.#follow(share);
+		else if (held === "space" && this.#queue < LOW) this.#grow(closed);
+		else if (held === "window") this.#follow(share, closed);
 	}
 
 	/** The limit becomes what the engine really runs. */
@@ -142,10 +142,10 @@ export class ConcurrencyController {
 	}
 
 	/** Something else holds requests back: a limit above what runs says nothing, and would let a burst through. */
-	#follow(share: number): void {
+	#follow(share: number, closed: number): void {
 		const distance = Math.max(1, FOLLOW_DISTANCE * this.#inFlight);
-		const target = this.#inFlight + distance;
-		const isSteady = this.backlog.inFlight < target;
+		const target = this.#inFlight + closed + distance;
+		const isSteady = this.backlog.inFlight + closed < target;
 		if (isSteady && target < this.#limit) this.#set(this.#limit + FOLLOW_SHARE * share * (target - this.#limit));
 	}
 
@@ -162,12 +162,12 @@ export class ConcurrencyController {
 		return observedShare < SEEING ? 0 : inFlight - (owed + stalled) / observedShare;
 	}
 
-	#grow(): void {
+	#grow(closed: number): void {
 		const { owed, inFlight } = this.backlog;
 		const calm = Math.max(2, this.#limit / 16) - owed;
 		const isStarting = this.#increment === Number.POSITIVE_INFINITY && this.#limit < this.#settings.initial;
 		const most = isStarting && calm >= 1 ? Math.min(this.#limit, this.#settings.initial - this.#limit) : calm;
-		if (inFlight < this.limit - 1 || most < 1 || this.#cacheFull) return;
+		if (inFlight < this.limit - closed - 1 || most < 1 || this.#cacheFull) return;
 		const answersNeeded = this.#increment === Number.POSITIVE_INFINITY ? 1 : STREAK;
 		if (this.backlog.streak < answersNeeded) return;
 		this.backlog.streak = 0;
