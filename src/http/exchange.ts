@@ -13,7 +13,7 @@ import { performance } from "node:perf_hooks";
 import type { Arrival } from "../core/lifecycle/lifecycle.ts";
 import type { ErrorCode, Refusal } from "../core/model/error-code.ts";
 import type { RoutingMetadata } from "../core/model/routing.ts";
-import type { EpochMillis, Millis, NanoDollars } from "../core/model/units.ts";
+import type { EpochMillis, Millis, NanoDollars, Tokens } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import type { QuotaAmounts } from "../core/quota/quota.ts";
 import type { Reason, Ticket } from "../core/schedule/decision.ts";
@@ -21,53 +21,29 @@ import type { RequestListener } from "../engine/engine.ts";
 import type { QuotaService, SpentBudget } from "../engine/quota-service.ts";
 import type { RateGate } from "../engine/rate-gate.ts";
 import type { LedgerRow } from "../ports/ledger-store.ts";
-import type { ForwardOutcome, UpstreamCall, UpstreamListener } from "../ports/upstream.ts";
-import { type BodyEdits, editBody } from "../protocol/body-edit.ts";
+import type { ForwardOutcome } from "../ports/upstream.ts";
 import type { Dialect } from "../protocol/dialect.ts";
 import { ENGINES } from "../protocol/engines/detect-engine.ts";
-import { passthroughFacts, readRequestFacts } from "../protocol/request-facts.ts";
-import { readDeadlineHeaders, readHintHeaders } from "../protocol/request-headers.ts";
+import { readHintHeaders } from "../protocol/request-headers.ts";
 import { assembleStream, canAssemble } from "../protocol/stream-assembler.ts";
-import { StreamScanner } from "../protocol/stream-scanner.ts";
-import { classifyUpstreamResponse, type UpstreamError, type UpstreamErrorKind } from "../protocol/upstream-error.ts";
+import type { StreamScanner } from "../protocol/stream-scanner.ts";
+import { classifyUpstreamResponse, type UpstreamError } from "../protocol/upstream-error.ts";
 import { readBodyUsage } from "../protocol/usage.ts";
+import { Attempt, type AttemptOwner } from "./attempt.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { obeyedRetryAfter, sendError } from "./error-response.ts";
-import { clientHeaders, responseHeader, upstreamHeaders, withContentType } from "./headers.ts";
+import { clientHeaders, responseHeader, withContentType } from "./headers.ts";
 import { ledgerRow } from "./journal-row.ts";
 import { quotaHeaders, spentRefusal } from "./quota-answers.ts";
+import { codeOfProblem, refusalOfReason, unserved } from "./refusals.ts";
 import { readBody } from "./request-body.ts";
+import { readRequest } from "./request-reading.ts";
+import { editedBody, requestForEndpoint } from "./upstream-request.ts";
 
 const PING_INTERVAL_MS: Millis = 15_000;
-const LARGEST_BUFFERED_ANSWER = 256 * 1024 * 1024;
 const MAX_ATTEMPTS = 3;
-const PASSTHROUGH_TOKENS = 512;
 /** How long a client that was refused may go on sending before its connection is broken. */
 const LINGER_MS: Millis = 5000;
-
-const REASON_CODE: Partial<Record<Reason, ErrorCode>> = {
-	queue_full: "queue_full",
-	exceeds_capacity: "exceeds_capacity",
-	deadline_unmeetable: "deadline_unmeetable",
-	queue_timeout: "queue_timeout",
-	displaced: "displaced",
-	queue_cleared: "queue_cleared",
-	cancelled: "cancelled_by_operator",
-	preempted: "preempted",
-	upstream_unavailable: "upstream_unavailable",
-};
-
-const REASON_MESSAGE: Partial<Record<Reason, string>> = {
-	queue_full: "the queue is full and this account has the most waiting in it",
-	exceeds_capacity: "the request needs more capacity than there is: lower max_tokens or shorten the prompt",
-	deadline_unmeetable: "it could not start within X-Request-Deadline-Ms",
-	queue_timeout: "it waited as long as its queue allows",
-	displaced: "the queue is full and made room for somebody who uses less of it",
-	queue_cleared: "an operator cleared the queue",
-	cancelled: "an operator cancelled the request",
-	preempted: "its capacity was needed for more important work",
-	upstream_unavailable: "no endpoint serves this model at the moment",
-};
 
 export interface ExchangeIdentity {
 	readonly path: string;
@@ -89,7 +65,7 @@ export interface ExchangeStatus {
 	readonly producedTokens: number;
 }
 
-export class Exchange implements RequestListener, UpstreamListener {
+export class Exchange implements RequestListener, AttemptOwner {
 	readonly requestId: string;
 	readonly #plane: DataPlane;
 	readonly #request: IncomingMessage;
@@ -110,7 +86,6 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#waitMs: Millis = 0;
 	/** Of that, before it was submitted. */
 	#heldMs: Millis = 0;
-	#dispatchedAt: Millis = 0;
 	#ttftMs: Millis | undefined;
 	#attempts = 0;
 	#journaled = false;
@@ -122,25 +97,12 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#holdsRate = false;
 	/** Waits for its rate, not yet in a queue. */
 	#atGate = false;
-	#call: UpstreamCall | undefined;
-	#status = 0;
-	#rawHeaders: readonly (Uint8Array | string)[] = [];
-	#scanner: StreamScanner | undefined;
-	/** Of a stream: bytes for the client that wait (for headers, or for the journal). Of any other answer: all of it. */
-	#held: Uint8Array[] = [];
-	#heldBytes = 0;
-	#tokensSeen = 0;
-	/** The engine streams, the client gets the answer whole. */
-	#assembles = false;
+	/** The run under way, or the last one; undefined before the first and after one that came to nothing. */
+	#attempt: Attempt | undefined;
 	/** Tokens of this run that are in the usage of its tier already. */
 	#counted = 0;
-	#lastDataAt: Millis = 0;
-	/** The body of the answer has begun: some engines send headers while the request still waits in their queue. */
-	#answering = false;
-	#idleTimer: NodeJS.Timeout | undefined;
 	#holdTimer: NodeJS.Timeout | undefined;
 	#retryTimer: NodeJS.Timeout | undefined;
-	#paused = false;
 
 	constructor(plane: DataPlane, request: IncomingMessage, response: ServerResponse, identity: ExchangeIdentity) {
 		this.#plane = plane;
@@ -172,7 +134,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 			pool: waiting ? (arrival.submit.pools[0] ?? 0) : this.#pool,
 			startedAt: this.#startedEpoch,
 			waitMs: waiting ? this.ageMs : this.#waitMs,
-			producedTokens: this.#tokensSeen,
+			producedTokens: this.#attempt?.tokensSeen ?? 0,
 		};
 	}
 
@@ -213,22 +175,10 @@ export class Exchange implements RequestListener, UpstreamListener {
 	}
 
 	#admit(body: Uint8Array, metadata: RoutingMetadata): void {
-		const passthrough = this.#plane.settings.passthroughPaths.includes(this.#path);
-		const parsed = parseJson(body);
-		if (parsed === undefined && !passthrough) {
-			this.#refuse({ code: "invalid_request", message: "the body is not valid JSON", param: "body", retryable: false });
-			return;
-		}
-		const reading = passthrough
-			? ({ ok: true, facts: passthroughFacts(parsed, PASSTHROUGH_TOKENS) } as const)
-			: readRequestFacts(this.#path, parsed);
-		if (!reading.ok) {
-			this.#refuse(reading.refusal);
-			return;
-		}
-		const deadline = readDeadlineHeaders(this.#request.headers);
-		if (!deadline.ok) {
-			this.#refuse(deadline.refusal);
+		const isPassthrough = this.#plane.settings.passthroughPaths.includes(this.#path);
+		const read = readRequest(this.#path, this.#request.headers, body, isPassthrough);
+		if ("code" in read) {
+			this.#refuse(read);
 			return;
 		}
 		const { lifecycle, tokenUse, windows } = this.#plane;
@@ -236,12 +186,11 @@ export class Exchange implements RequestListener, UpstreamListener {
 		const tokenId = metadata.tokenId;
 		const admitted = lifecycle.admit(
 			metadata,
-			reading.facts,
+			read.facts,
 			{
 				hints: readHintHeaders(this.#request.headers),
 				bodyBytes: body.length,
-				// The official clients say when they will give up: nobody is served after that.
-				startWithinMs: deadline.value.deadlineMs ?? deadline.value.clientTimeoutMs ?? Number.POSITIVE_INFINITY,
+				startWithinMs: read.startWithinMs,
 				tokenInUse: tokenId === undefined ? 0 : (tokenUse.get(tokenId) ?? 0),
 			},
 			performance.now(),
@@ -259,14 +208,15 @@ export class Exchange implements RequestListener, UpstreamListener {
 			this.#refuse(unserved(arrival.model));
 			return;
 		}
+		this.#body = isPassthrough ? body : editedBody(body, read.parsed, arrival, this.#dialect);
 		const { quotas } = this.#plane;
 		const spent = quotas?.concerns(arrival.metadata) === true ? this.#reserve(quotas, arrival) : undefined;
-		if (spent === undefined) this.#enqueue(arrival, body, parsed, passthrough);
+		if (spent === undefined) this.#enqueue(arrival);
 		else if (spent instanceof Promise) {
 			const go = (answer?: SpentBudget) => {
 				if (this.#state === "over") lifecycle.withdrawn(arrival, performance.now());
 				if (this.#state === "over") quotas?.release(this.requestId);
-				else if (answer === undefined) this.#enqueue(arrival, body, parsed, passthrough);
+				else if (answer === undefined) this.#enqueue(arrival);
 				else this.#refuseSpent(arrival, answer);
 			};
 			spent.then(
@@ -289,24 +239,13 @@ export class Exchange implements RequestListener, UpstreamListener {
 	}
 
 	/** Everything lets it in: it waits for the scheduler. */
-	#enqueue(arrival: Arrival, body: Uint8Array, parsed: unknown, passthrough: boolean): void {
+	#enqueue(arrival: Arrival): void {
 		const { tokenUse, rates } = this.#plane;
 		const { tokenId } = arrival.metadata;
 		if (tokenId !== undefined) {
 			tokenUse.set(tokenId, (tokenUse.get(tokenId) ?? 0) + 1);
 			this.#holdsToken = true;
 		}
-		const streamUsage =
-			arrival.facts.stream &&
-			!arrival.facts.wantsStreamUsage &&
-			this.#dialect.name === "openai" &&
-			arrival.facts.operation !== "response";
-		const edits: { -readonly [K in keyof BodyEdits]: BodyEdits[K] } = {};
-		if (arrival.model !== arrival.facts.model) edits.model = arrival.model;
-		if (streamUsage) edits.includeStreamUsage = true;
-		if (Object.hasOwn(parsed as object, "priority")) edits.priority = "remove";
-		if (Object.hasOwn(parsed as object, "rid")) edits.removeRid = true;
-		this.#body = passthrough ? body : (editBody(body, edits) ?? body);
 		this.#state = "waiting";
 		if (arrival.facts.stream) this.#armHold();
 		if (rates?.concerns(arrival.metadata) === true && !this.#isFree) this.#passGate(rates, arrival);
@@ -318,7 +257,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 		const { submit, metadata } = arrival;
 		this.#atGate = true;
 		if (rates.waitMs(metadata) > submit.startWithinMs) {
-			this.#fail({ code: "deadline_unmeetable", message: REASON_MESSAGE.deadline_unmeetable! }, "deadline_unmeetable");
+			this.#fail(refusalOfReason("deadline_unmeetable", 1000), "deadline_unmeetable");
 			return;
 		}
 		this.#holdsRate = true;
@@ -419,29 +358,21 @@ export class Exchange implements RequestListener, UpstreamListener {
 				: 1000;
 		lifecycle.withdrawn(arrival, performance.now());
 		this.#ticket = -1;
-		const message = REASON_MESSAGE[reason] ?? reason;
-		this.#settleWithError(
-			{ code: REASON_CODE[reason] ?? "internal", message, retryAfterMs: Math.max(1000, wait) },
-			reason,
-		);
+		this.#settleWithError(refusalOfReason(reason, Math.max(1000, wait)), reason);
 	}
 
 	preempted(): void {
 		// Its client may be gone already, and its place given back when the engine has noticed.
 		if (this.#state === "over") return;
-		this.#call?.abort();
-		this.#call = undefined;
+		this.#attempt?.abort();
 		clearTimeout(this.#retryTimer);
-		if (this.#response.headersSent && (this.#scanner?.events ?? 0) > 0) {
-			const message = REASON_MESSAGE.preempted!;
-			const refusal: Refusal = { code: "preempted", message, retryAfterMs: 1000 };
-			this.#fail(refusal, "preempted", this.#withoutUsage(), true);
+		if (this.#response.headersSent && (this.#attempt?.scanner?.events ?? 0) > 0) {
+			this.#fail(refusalOfReason("preempted", 1000), "preempted", this.#usageSoFar(), true);
 			return;
 		}
-		const lag = this.#engineFacts().cancelLagMs;
-		const lagMs = this.#isStreamed ? lag.stream : lag.nonStream;
+		const lagMs = this.#cancelLagMs();
 		this.#state = "waiting";
-		this.#reset();
+		this.#forgetAttempt();
 		setTimeout(() => {
 			if (this.#ticket >= 0) this.#plane.engine.aborted(this.#ticket);
 		}, lagMs);
@@ -452,46 +383,40 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#send(): void {
 		if (this.#state !== "starting") return;
 		this.#state = "running";
-		this.#dispatchedAt = performance.now();
-		this.#lastDataAt = this.#dispatchedAt;
-		const { body, headers } = this.#forUpstream();
-		this.#call = this.#plane.upstreams.forward(
-			this.#pool,
-			this.#endpoint,
-			this.#url,
-			headers,
-			body,
-			this.#isStreamed,
+		const { settings, upstreams, engine } = this.#plane;
+		const arrival = this.#arrival!;
+		const { enginePriority, forceStream, idleTimeoutMs, firstByteTimeoutMs } = settings.engines[this.#pool]!;
+		const { facts } = arrival;
+		const terms = {
+			engine: this.#engineFacts(),
+			enginePriority,
+			assembles: forceStream && !facts.stream && canAssemble(facts.operation),
+			queues: engine.core.settings.queues.length,
+			isGuaranteed: enginePriority === "share" && this.#isGuaranteed(),
+		};
+		const { body, headers } = requestForEndpoint(
+			this.#body,
+			this.#request.rawHeaders,
+			this.requestId,
+			arrival,
+			this.#dialect,
+			terms,
+		);
+		const attempt = new Attempt(
+			{
+				dialect: this.#dialect,
+				engine: terms.engine,
+				facts,
+				assembles: terms.assembles,
+				idleTimeoutMs,
+				firstByteTimeoutMs,
+			},
 			this,
 		);
-		this.#armIdle();
-	}
-
-	/** What this endpoint is sent: the scheduler's order in its engine's terms, and a stream where only a stream shows progress. */
-	#forUpstream(): { readonly body: Uint8Array; readonly headers: string[] } {
-		const { enginePriority, forceStream } = this.#plane.settings.engines[this.#pool]!;
-		const { facts, submit } = this.#arrival!;
-		this.#assembles = forceStream && !facts.stream && canAssemble(facts.operation);
-		const edits: { -readonly [K in keyof BodyEdits]: BodyEdits[K] } = {};
-		let header: readonly [string, string] | undefined;
-		const priority = enginePriority === "off" ? undefined : this.#engineFacts().priority;
-		if (priority !== undefined && facts.operation !== "passthrough") {
-			const { core } = this.#plane.engine;
-			const expressed =
-				enginePriority === "level"
-					? priority.ofLevel(submit.queue, core.settings.queues.length, facts.operation)
-					: priority.ofShare(this.#isGuaranteed(), facts.operation);
-			header = expressed.header;
-			if (expressed.body !== undefined) edits.priority = expressed.body;
-		}
-		if (this.#assembles) {
-			edits.stream = true;
-			if (this.#dialect.name === "openai") edits.includeStreamUsage = true;
-		}
-		const body = Object.keys(edits).length === 0 ? this.#body : (editBody(this.#body, edits) ?? this.#body);
-		const headers = upstreamHeaders(this.#request.rawHeaders, body.length, this.requestId);
-		if (header !== undefined) headers.push(header[0], header[1]);
-		return { body, headers };
+		this.#attempt = attempt;
+		attempt.start((listener) =>
+			upstreams.forward(this.#pool, this.#endpoint, this.#url, headers, body, attempt.isStreamed, listener),
+		);
 	}
 
 	/** It runs on its own queue's part of the pool, not on what others lend. */
@@ -501,142 +426,83 @@ export class Exchange implements RequestListener, UpstreamListener {
 		return this.#payer === queue && pool.shareInFlight(queue) <= pool.floor(queue);
 	}
 
-	/** Its engine answers with a stream, whatever the client gets. */
-	get #isStreamed(): boolean {
-		return this.#assembles || this.#arrival!.facts.stream;
+	produced(tokens: Tokens, first: boolean): void {
+		const { engine, lifecycle } = this.#plane;
+		if (first) this.#ttftMs = this.ageMs;
+		engine.produced(this.#ticket, tokens);
+		const used = tokens + (this.#counted === 0 ? this.#arrival!.submit.promptTokens : 0);
+		this.#counted += used;
+		lifecycle.used(this.#arrival!, used, performance.now());
 	}
 
-	response(status: number, rawHeaders: readonly (Uint8Array | string)[]): void {
-		this.#status = status;
-		this.#rawHeaders = rawHeaders;
-		this.#lastDataAt = performance.now();
-		const arrival = this.#arrival!;
-		const mayStream = status === 200 && this.#isStreamed;
-		if (mayStream && responseHeader(rawHeaders, "content-type")?.startsWith("text/event-stream") === true) {
-			this.#scanner = new StreamScanner({
-				dialect: this.#dialect,
-				engine: this.#engineFacts(),
-				removeUsageEvent: !this.#assembles && !arrival.facts.wantsStreamUsage && this.#dialect.name === "openai",
-				sequences: arrival.facts.sequences,
-			});
-		}
+	deliver(bytes: readonly Uint8Array[]): boolean {
+		const attempt = this.#attempt!;
+		this.#sendHeaders(attempt);
+		let taken = true;
+		for (const one of bytes) taken = this.#response.write(one);
+		if (!taken && this.#response.listenerCount("drain") === 0) this.#response.once("drain", () => attempt.resume());
+		return taken;
 	}
 
-	data(chunk: Uint8Array): void {
-		this.#lastDataAt = performance.now();
-		this.#answering = true;
-		const scanner = this.#scanner;
-		if (scanner === undefined || this.#assembles) {
-			this.#heldBytes += chunk.length;
-			if (this.#heldBytes > LARGEST_BUFFERED_ANSWER) {
-				this.#call?.abort();
-				this.#fail(
-					{ code: "upstream_protocol_error", message: `the answer is larger than ${LARGEST_BUFFERED_ANSWER} bytes` },
-					"upstream_error",
-				);
-				return;
-			}
-		}
-		if (scanner === undefined) {
-			this.#held.push(chunk);
-			return;
-		}
-		const out = scanner.push(chunk);
-		const tokens = scanner.tokenEvents - this.#tokensSeen;
-		if (tokens > 0) {
-			if (this.#tokensSeen === 0) this.#ttftMs = performance.now() - this.#startedAt;
-			this.#tokensSeen = scanner.tokenEvents;
-			this.#plane.engine.produced(this.#ticket, tokens);
-			const used = tokens + (this.#counted === 0 ? this.#arrival!.submit.promptTokens : 0);
-			this.#counted += used;
-			this.#plane.lifecycle.used(this.#arrival!, used, this.#lastDataAt);
-		}
-		if (scanner.error !== undefined && scanner.tokenEvents === 0) return;
-		if (scanner.events === 0 || scanner.terminated || this.#assembles) {
-			this.#held.push(...out);
-			return;
-		}
-		this.#sendHeaders();
-		let full = false;
-		for (const bytes of this.#held) full = !this.#response.write(bytes) || full;
-		this.#held = [];
-		for (const bytes of out) full = !this.#response.write(bytes) || full;
-		if (full && !this.#paused) {
-			this.#paused = true;
-			this.#call?.pause();
-			this.#response.once("drain", () => {
-				this.#paused = false;
-				this.#lastDataAt = performance.now();
-				this.#call?.resume();
-			});
-		}
+	answered(): void {
+		const attempt = this.#attempt!;
+		if (attempt.scanner === undefined) this.#endWhole(attempt);
+		else this.#endStream(attempt, attempt.scanner);
 	}
 
-	end(): void {
-		this.#call = undefined;
-		if (this.#state !== "running") return;
-		if (this.#scanner === undefined) this.#endWhole();
-		else this.#endStream(this.#scanner);
-	}
-
-	failed(error: Error, reached: boolean): void {
-		this.#call = undefined;
-		if (this.#state !== "running") return;
+	broke(error: Error, reached: boolean): void {
 		if (error.name === "InvariantError") this.#plane.onBug(error, this.requestId);
-		const scanner = this.#scanner;
-		if (scanner?.terminated === true) {
+		const attempt = this.#attempt!;
+		if (attempt.scanner?.terminated === true) {
 			// The answer is whole: some engines break the connection right after it.
-			this.#endStream(scanner);
+			this.#endStream(attempt, attempt.scanner);
 			return;
 		}
 		this.#report(reached ? "failed" : "unreachable");
-		const nothingSent = !this.#response.headersSent && this.#status === 0;
-		const stale =
-			!reached ||
-			(error as NodeJS.ErrnoException).code === "ECONNRESET" ||
-			(error as NodeJS.ErrnoException).code === "UND_ERR_SOCKET";
+		const nothingSent = !this.#response.headersSent && attempt.status === 0;
+		const { code } = error as NodeJS.ErrnoException;
+		const stale = !reached || code === "ECONNRESET" || code === "UND_ERR_SOCKET";
 		if (nothingSent && stale && this.#retry(0)) return;
-		if (this.#status !== 0) this.#failUpstream("upstream_protocol_error", "the upstream broke off its answer");
+		if (attempt.status !== 0) this.#failUpstream("upstream_protocol_error", "the upstream broke off its answer");
 		else this.#failUpstream("upstream_unavailable", "the upstream cannot be reached");
 	}
 
-	#endWhole(): void {
+	gaveUp(code: ErrorCode, message: string): void {
+		if (code === "upstream_timeout") this.#report("failed");
+		this.#failUpstream(code, message);
+	}
+
+	#endWhole(attempt: Attempt): void {
 		if (this.#response.headersSent) {
 			// Held open as a stream, answered with something else.
-			this.#failUpstream("upstream_protocol_error", `the upstream answered a stream with status ${this.#status}`);
+			this.#failUpstream("upstream_protocol_error", `the upstream answered a stream with status ${attempt.status}`);
 			return;
 		}
-		const body = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held, this.#heldBytes);
-		const problem = classifyUpstreamResponse(this.#status, body, this.#engineFacts());
+		const body = attempt.body();
+		const problem = classifyUpstreamResponse(attempt.status, body, this.#engineFacts());
 		if (problem !== undefined) {
-			this.#upstreamProblem(problem, body);
+			this.#upstreamProblem(attempt, problem, body);
 			return;
 		}
 		this.#report("ok");
-		const usage = this.#isFree ? NOTHING : (readBodyUsage(this.#dialect, body) ?? this.#withoutUsage());
+		const usage = this.#isFree ? NOTHING : (readBodyUsage(this.#dialect, body) ?? this.#usageSoFar());
 		this.#ttftMs ??= performance.now() - this.#startedAt;
 		this.#settle("completed", usage, undefined);
-		const headers = this.#ownHeaders();
-		headers.push("X-Tokens-Used", String(usage.promptTokens + usage.completionTokens));
-		this.#afterJournal(() => {
-			if (this.#response.destroyed) return;
-			this.#response.writeHead(this.#status, clientHeaders(this.#rawHeaders, headers, body.length));
-			this.#response.end(body);
-		});
+		this.#sendWhole(attempt.status, clientHeaders(attempt.rawHeaders, this.#headersWith(usage), body.length), body);
 	}
 
-	#endStream(scanner: StreamScanner): void {
+	#endStream(attempt: Attempt, scanner: StreamScanner): void {
 		const tail = scanner.end();
-		if (this.#assembles && scanner.error === undefined && scanner.terminated) {
-			this.#endAssembled(scanner, tail);
+		if (attempt.assembles && scanner.error === undefined && scanner.terminated) {
+			this.#endAssembled(attempt, scanner, tail);
 			return;
 		}
 		if (scanner.error !== undefined && (!this.#response.headersSent || scanner.tokenEvents === 0)) {
-			this.#upstreamProblem(scanner.error, undefined);
+			this.#upstreamProblem(attempt, scanner.error, undefined);
 			return;
 		}
 		this.#report(scanner.terminated ? "ok" : "failed");
-		const usage = scanner.usage() ?? this.#withoutUsage();
+		const usage = scanner.usage() ?? this.#usageSoFar();
 		if (!scanner.terminated && scanner.error === undefined) {
 			this.#fail(
 				{ code: "upstream_protocol_error", message: "the upstream's stream ended without its end mark" },
@@ -652,39 +518,33 @@ export class Exchange implements RequestListener, UpstreamListener {
 		);
 		this.#afterJournal(() => {
 			if (this.#response.destroyed) return;
-			this.#sendHeaders();
-			for (const bytes of this.#held) this.#response.write(bytes);
+			this.#sendHeaders(attempt);
+			for (const bytes of attempt.held) this.#response.write(bytes);
 			this.#response.end(tail);
 		});
 	}
 
 	/** The client asked for the answer whole: it gets what its stream said. */
-	#endAssembled(scanner: StreamScanner, tail: Uint8Array | undefined): void {
-		const chunks = tail === undefined ? this.#held : [...this.#held, tail];
+	#endAssembled(attempt: Attempt, scanner: StreamScanner, tail: Uint8Array | undefined): void {
+		const chunks = tail === undefined ? attempt.held : [...attempt.held, tail];
 		const whole = assembleStream(this.#arrival!.facts.operation, Buffer.concat(chunks).toString("utf8"));
 		if (whole === undefined) {
 			this.#failUpstream("upstream_protocol_error", "the upstream's stream makes no whole answer");
 			return;
 		}
 		this.#report("ok");
-		const usage = scanner.usage() ?? this.#withoutUsage();
+		const usage = scanner.usage() ?? this.#usageSoFar();
 		this.#settle("completed", usage, undefined);
 		const body = Buffer.from(JSON.stringify(whole));
-		const headers = this.#ownHeaders();
-		headers.push("X-Tokens-Used", String(usage.promptTokens + usage.completionTokens));
-		this.#afterJournal(() => {
-			if (this.#response.destroyed) return;
-			const raw = withContentType(this.#rawHeaders, "application/json");
-			this.#response.writeHead(this.#status, clientHeaders(raw, headers, body.length));
-			this.#response.end(body);
-		});
+		const raw = withContentType(attempt.rawHeaders, "application/json");
+		this.#sendWhole(attempt.status, clientHeaders(raw, this.#headersWith(usage), body.length), body);
 	}
 
 	/** The engine answered with an error: retried when that can help, else passed on as it came, if it is the client's business. */
-	#upstreamProblem(problem: UpstreamError, body: Uint8Array | undefined): void {
+	#upstreamProblem(attempt: Attempt, problem: UpstreamError, body: Uint8Array | undefined): void {
 		this.#report(problem.countsForBreaker ? "failed" : "ok");
 		if (problem.retryable && !this.#response.headersSent) {
-			const retryAfter = Number(responseHeader(this.#rawHeaders, "retry-after"));
+			const retryAfter = Number(responseHeader(attempt.rawHeaders, "retry-after"));
 			if (this.#retry(Number.isFinite(retryAfter) ? Math.min(retryAfter, 5) * 1000 : 0)) return;
 		}
 		const provider = JSON.stringify(this.#plane.poolNames[this.#pool]);
@@ -696,28 +556,34 @@ export class Exchange implements RequestListener, UpstreamListener {
 			);
 		else if (problem.kind === "not_found")
 			this.#failUpstream("model_not_served", `provider ${provider} answered: ${problem.message}`, NOTHING);
-		else if (body === undefined || this.#status < 400)
-			this.#failUpstream(
-				CODE_OF_PROBLEM[problem.kind] ?? "upstream_protocol_error",
-				`the upstream answered: ${problem.message}`,
-			);
+		else if (body === undefined || attempt.status < 400)
+			this.#failUpstream(codeOfProblem(problem.kind), `the upstream answered: ${problem.message}`);
 		else {
 			// The engine refused before it did any work.
-			this.#settle("upstream_error", NOTHING, `upstream_${this.#status}`);
-			const headers = clientHeaders(this.#rawHeaders, this.#ownHeaders(), body.length, obeyedRetryAfter(this.#status));
-			this.#afterJournal(() => {
-				if (this.#response.destroyed) return;
-				this.#response.writeHead(this.#status, headers);
-				this.#response.end(body);
-			});
+			this.#settle("upstream_error", NOTHING, `upstream_${attempt.status}`);
+			const headers = clientHeaders(
+				attempt.rawHeaders,
+				this.#ownHeaders(),
+				body.length,
+				obeyedRetryAfter(attempt.status),
+			);
+			this.#sendWhole(attempt.status, headers, body);
 		}
+	}
+
+	#sendWhole(status: number, headers: string[], body: Uint8Array): void {
+		this.#afterJournal(() => {
+			if (this.#response.destroyed) return;
+			this.#response.writeHead(status, headers);
+			this.#response.end(body);
+		});
 	}
 
 	/** Gives the ticket back for another attempt, within the budget of a tenth of all requests. */
 	#retry(afterMs: Millis): boolean {
 		if (this.#attempts >= MAX_ATTEMPTS || this.#plane.retryBudget < 1 || this.#plane.draining) return false;
 		this.#plane.retryBudget--;
-		this.#reset();
+		this.#forgetAttempt();
 		this.#state = "waiting";
 		const jitter = 20 + Math.random() * 80;
 		this.#retryTimer = setTimeout(() => {
@@ -729,15 +595,8 @@ export class Exchange implements RequestListener, UpstreamListener {
 		return true;
 	}
 
-	#reset(): void {
-		clearTimeout(this.#idleTimer);
-		this.#call = undefined;
-		this.#answering = false;
-		this.#status = 0;
-		this.#scanner = undefined;
-		this.#held = [];
-		this.#heldBytes = 0;
-		this.#tokensSeen = 0;
+	#forgetAttempt(): void {
+		this.#attempt = undefined;
 		this.#counted = 0;
 	}
 
@@ -746,28 +605,26 @@ export class Exchange implements RequestListener, UpstreamListener {
 	/** Asked for by an operator. */
 	cancelByOperator(): void {
 		const running = this.#state === "running";
-		this.#call?.abort();
-		this.#call = undefined;
+		this.#attempt?.abort();
 		this.#fail(
 			{ code: "cancelled_by_operator", message: "an operator cancelled the request", retryable: false },
 			"cancelled",
-			running ? this.#withoutUsage() : NOTHING,
+			running ? this.#usageSoFar() : NOTHING,
 			running,
 		);
 	}
 
 	/** The process stops and waits no longer. */
 	endForDrain(): void {
-		this.#call?.abort();
+		this.#attempt?.abort();
 		this.#fail({ code: "draining", message: "this gateway is shutting down", retryAfterMs: 1000 }, "drained");
 	}
 
 	#clientGone(): void {
 		if (this.#state === "over" || this.#response.writableFinished) return;
 		const running = this.#state === "running";
-		this.#call?.abort();
-		this.#call = undefined;
-		const usage = running ? this.#withoutUsage() : NOTHING;
+		this.#attempt?.abort();
+		const usage = running ? this.#usageSoFar() : NOTHING;
 		this.#settle("client_closed", usage, "client_closed", running);
 	}
 
@@ -775,7 +632,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 	#fail(
 		refusal: Refusal,
 		outcome: string,
-		usage: Usage = this.#state === "running" ? this.#withoutUsage() : NOTHING,
+		usage: Usage = this.#state === "running" ? this.#usageSoFar() : NOTHING,
 		lingers = false,
 	): void {
 		if (this.#state === "over") return;
@@ -810,8 +667,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 			action();
 		} catch (error) {
 			this.#plane.onBug(error, this.requestId);
-			this.#call?.abort();
-			this.#call = undefined;
+			this.#attempt?.abort();
 			if (this.#state === "over") this.#response.destroy();
 			else this.#fail({ code: "internal", message: "the gateway failed; its log says why" }, "internal");
 		}
@@ -847,7 +703,6 @@ export class Exchange implements RequestListener, UpstreamListener {
 		if (this.#state === "over") return;
 		const before = this.#state;
 		this.#state = "over";
-		clearTimeout(this.#idleTimer);
 		clearTimeout(this.#holdTimer);
 		clearTimeout(this.#retryTimer);
 		const { engine, journal, lifecycle, exchanges, onEnd, quotas, hold, rates } = this.#plane;
@@ -870,8 +725,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 					engine.finish(ticket, usage);
 					lifecycle.withdrawn(arrival, performance.now());
 				} else {
-					const lag = lingers ? this.#engineFacts().cancelLagMs : undefined;
-					const lagMs = lag === undefined ? 0 : this.#isStreamed ? lag.stream : lag.nonStream;
+					const lagMs = lingers ? this.#cancelLagMs() : 0;
 					if (lagMs > 0) setTimeout(() => engine.finish(ticket, usage), lagMs);
 					else engine.finish(ticket, usage);
 					lifecycle.settled(arrival, usage, performance.now());
@@ -952,17 +806,9 @@ export class Exchange implements RequestListener, UpstreamListener {
 		return { promptTokens, completionTokens, cachedTokens: 0, source: "estimated" };
 	}
 
-	/** What a run that reported nothing must have used: its prompt, and a token for every event seen. */
-	#withoutUsage(): Usage {
-		const seen = this.#scanner?.usage();
-		const completionTokens = Math.max(this.#tokensSeen, seen?.completionTokens ?? 0);
-		const complete = this.#status === 200 && this.#scanner === undefined;
-		return {
-			promptTokens: seen?.promptTokens || this.#arrival!.submit.promptTokens,
-			completionTokens: complete ? this.#arrival!.submit.completionTokens : completionTokens,
-			cachedTokens: seen?.cachedTokens ?? 0,
-			source: "estimated",
-		};
+	/** Of a run that reported nothing. */
+	#usageSoFar(): Usage {
+		return this.#attempt?.usageWithout(this.#arrival!.submit) ?? NOTHING;
 	}
 
 	#ownHeaders(): string[] {
@@ -991,10 +837,16 @@ export class Exchange implements RequestListener, UpstreamListener {
 		return headers;
 	}
 
-	#sendHeaders(): void {
+	#headersWith(usage: Usage): string[] {
+		const headers = this.#ownHeaders();
+		headers.push("X-Tokens-Used", String(usage.promptTokens + usage.completionTokens));
+		return headers;
+	}
+
+	#sendHeaders(attempt: Attempt): void {
 		clearTimeout(this.#holdTimer);
 		if (this.#response.headersSent) return;
-		this.#response.writeHead(this.#status, clientHeaders(this.#rawHeaders, this.#ownHeaders(), undefined));
+		this.#response.writeHead(attempt.status, clientHeaders(attempt.rawHeaders, this.#ownHeaders(), undefined));
 	}
 
 	/** A stream that waits long gets its headers and pings, so that no wall on the way gives up on it. */
@@ -1014,25 +866,10 @@ export class Exchange implements RequestListener, UpstreamListener {
 		}, this.#plane.settings.streamHoldMs);
 	}
 
-	/** One timer for silence: before the first byte (when wanted) and between bytes. */
-	#armIdle(): void {
-		const { idleTimeoutMs, firstByteTimeoutMs } = this.#plane.settings.engines[this.#pool]!;
-		const longest = Math.min(idleTimeoutMs ?? Number.POSITIVE_INFINITY, firstByteTimeoutMs ?? Number.POSITIVE_INFINITY);
-		const check = () => {
-			if (this.#state !== "running") return;
-			const limit = this.#answering ? idleTimeoutMs : firstByteTimeoutMs;
-			const silent = performance.now() - this.#lastDataAt;
-			if (limit !== undefined && !this.#paused && silent >= limit) {
-				this.#call?.abort();
-				this.#report("failed");
-				const what = this.#answering ? "fell silent" : "did not begin to answer";
-				this.#failUpstream("upstream_timeout", `the upstream ${what} for ${limit / 1000} s`);
-				return;
-			}
-			const next = limit === undefined || this.#paused ? longest : Math.max(10, limit - silent);
-			this.#idleTimer = setTimeout(check, Math.min(next, longest));
-		};
-		if (Number.isFinite(longest)) this.#idleTimer = setTimeout(check, longest);
+	/** How long the engine may go on after an abort. */
+	#cancelLagMs(): Millis {
+		const { stream, nonStream } = this.#engineFacts().cancelLagMs;
+		return (this.#attempt?.isStreamed ?? this.#arrival!.facts.stream) ? stream : nonStream;
 	}
 
 	#engineFacts() {
@@ -1042,31 +879,7 @@ export class Exchange implements RequestListener, UpstreamListener {
 	}
 }
 
-/** A failure that the upstream worded inside a 200, in our codes. */
-const CODE_OF_PROBLEM: Partial<Record<UpstreamErrorKind, ErrorCode>> = {
-	busy: "upstream_unavailable",
-	server: "upstream_unavailable",
-	context: "context_length_exceeded",
-	client: "invalid_request",
-};
-
-function unserved(model: string): Refusal {
-	return {
-		code: "upstream_unavailable",
-		message: `no endpoint that serves ${JSON.stringify(model)} answers`,
-		retryAfterMs: 1000,
-	};
-}
-
 const NOTHING: Usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0, source: "measured" };
-
-function parseJson(body: Uint8Array): unknown {
-	try {
-		return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
-	} catch {
-		return undefined;
-	}
-}
 
 function clientRequestId(request: IncomingMessage): string | undefined {
 	const id = request.headers["x-request-id"];
