@@ -29,7 +29,7 @@ afterEach(async () => {
 
 function open(settings: Partial<JournalSettings> = {}): FileJournal {
 	const journal = new FileJournal(
-		{ sync: "interval", syncIntervalMs: 50, maxBytes: 1e9, ...settings },
+		{ sync: "interval", syncIntervalMs: 50, maxBytes: 1e9, gatherMs: 0, ...settings },
 		{ files: disk, timers, onWarning: (warning) => warnings.push(warning) },
 	);
 	journals.push(journal);
@@ -95,21 +95,23 @@ describe("writing", () => {
 		expect(journal.status()).toMatchObject({ state: "ok", unsentRecords: 1, openRecords: 2, memoryBytes: 0 });
 	});
 
-	it("gathers for a millisecond when many requests are under way", async () => {
-		const journal = open();
-		for (let i = 0; i < 8; i++) journal.start(started(`r${i}`));
-		await journal.flushed();
+	it("gathers what comes after two writes until their millisecond is over", async () => {
+		const journal = open({ gatherMs: 1 });
 		const order: string[] = [];
-		journal.end(ended("r0"));
-		journal.afterFlush((flush) => order.push(`end ${flush}`));
-		await new Promise(setImmediate);
-		journal.start(started("r8"));
-		journal.afterFlush((flush) => order.push(`start ${flush}`));
-		await new Promise(setImmediate);
-		expect(disk.writes).toBe(1);
-		timers.advance(1);
+		for (const id of ["a", "b", "c", "d"]) {
+			journal.start(started(id));
+			journal.afterFlush((flush) => order.push(`${id} ${flush}`));
+			await new Promise(setImmediate);
+		}
+		expect(order).toEqual(["a stored", "b stored"]);
 		expect(disk.writes).toBe(2);
-		expect(order).toEqual(["end stored", "start stored"]);
+		timers.advance(1);
+		expect(disk.writes).toBe(3);
+		expect(order.slice(2)).toEqual(["c stored", "d stored"]);
+		timers.advance(1);
+		journal.start(started("e"));
+		await journal.flushed();
+		expect(disk.writes).toBe(4);
 	});
 
 	it("interval: syncs once per interval, only when something was written", async () => {
@@ -271,15 +273,11 @@ describe("delivery", () => {
 		let accepted = 0;
 		while (journal.start(started(`r${accepted}`))) {
 			accepted++;
-			const flushed = journal.flushed();
-			timers.advance(1);
-			await flushed;
+			await journal.flushed();
 		}
 		expect(journal.status()).toMatchObject({ state: "full", reason: expect.stringContaining("limit is 3000") });
 		for (let i = 0; i < accepted; i++) journal.end(ended(`r${i}`));
-		const flushed = journal.flushed();
-		timers.advance(1);
-		expect(await flushed).toBe("stored");
+		expect(await journal.flushed()).toBe("stored");
 		journal.delivered((await journal.unsent(1000)).length);
 		timers.advance(50);
 		await expect.poll(() => journal.status().state, { interval: 1 }).toBe("ok");

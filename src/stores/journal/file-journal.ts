@@ -25,6 +25,8 @@ export interface JournalSettings {
 	readonly maxBytes: number;
 	/** A segment is closed at this size (16 MB). */
 	readonly segmentBytes?: number;
+	/** Under load a write waits so long for company, since it costs as much as half of all else that a request costs (1); 0: never. */
+	readonly gatherMs?: number;
 	/** Of text that the disk refuses (16 MB). */
 	readonly maxMemoryBytes?: number;
 	/** Rows kept in memory for the ledger; more stay on disk only (20,000). */
@@ -67,12 +69,8 @@ interface Unsynced {
 	texts: Buffer[];
 }
 
-/**
- * With this many requests under way, a write waits so long for company: it costs as much as half of all else that a
- * request costs, and there is always somebody who comes along.
- */
-const GATHER_FROM_OPEN = 8;
-const GATHER_MS = 1;
+/** Writes within `gatherMs` before those that follow wait for its end: a request that is alone never waits. */
+const WRITES_PER_GATHERING = 2;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 2000;
 /** Closed segments that are kept for their open starts before those are copied forward. */
@@ -91,6 +89,8 @@ export class FileJournal implements Journal, JournalSource {
 	#text = "";
 	#waiter: Waiter | undefined;
 	#flushScheduled = false;
+	#isGathering = false;
+	#writesOfGathering = 0;
 	#trouble: string | undefined;
 	#retryMs = FIRST_RETRY_MS;
 	#cancelRetry: (() => void) | undefined;
@@ -110,7 +110,13 @@ export class FileJournal implements Journal, JournalSource {
 	#closed = false;
 
 	constructor(settings: JournalSettings, { files, timers, onWarning }: JournalDependencies) {
-		this.#settings = { segmentBytes: 16_000_000, maxMemoryBytes: 16_000_000, maxMemoryRows: 20_000, ...settings };
+		this.#settings = {
+			segmentBytes: 16_000_000,
+			maxMemoryBytes: 16_000_000,
+			maxMemoryRows: 20_000,
+			gatherMs: 1,
+			...settings,
+		};
 		this.#files = files;
 		this.#timers = timers;
 		this.#onWarning = onWarning;
@@ -208,7 +214,7 @@ export class FileJournal implements Journal, JournalSource {
 	}
 
 	#schedule(): void {
-		if (this.#flushScheduled) return;
+		if (this.#flushScheduled || (this.#isGathering && this.#writesOfGathering >= WRITES_PER_GATHERING)) return;
 		this.#flushScheduled = true;
 		setImmediate(() => this.#flush());
 	}
@@ -218,9 +224,14 @@ export class FileJournal implements Journal, JournalSource {
 		if (this.#text === "" && this.#waiter === undefined) return;
 		if (this.#trouble === undefined) this.#write();
 		else this.#holdInMemory();
-		if (this.#openIn.size < GATHER_FROM_OPEN || this.#flushScheduled || this.#closed) return;
-		this.#flushScheduled = true;
-		this.#timers.after(GATHER_MS, () => this.#flush());
+		this.#writesOfGathering++;
+		if (this.#isGathering || this.#settings.gatherMs === 0) return;
+		this.#isGathering = true;
+		this.#timers.after(this.#settings.gatherMs, () => {
+			this.#isGathering = false;
+			this.#writesOfGathering = 0;
+			this.#flush();
+		});
 	}
 
 	/** All text in one write; on refusal it stays and is tried again later. */

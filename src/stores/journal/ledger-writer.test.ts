@@ -16,12 +16,14 @@ function setUp(rowCount: number, batchRows = 10) {
 		},
 	};
 	const { ledger } = memoryStores(() => 0);
+	const add = { duringWrites: 0, added: 0 };
 	let fault: ((rows: readonly LedgerRow[]) => Error | undefined) | undefined;
 	const faulty: LedgerStore = {
 		get: (id) => ledger.get(id),
 		list: (filter, page) => ledger.list(filter, page),
 		sum: (filter, groups) => ledger.sum(filter, groups),
 		append(rows) {
+			for (let i = 0; i < add.duringWrites; i++) waiting.push(ledgerRow({ requestId: `more${++add.added}` }));
 			const error = fault?.(rows);
 			return error === undefined ? ledger.append(rows) : Promise.reject(error);
 		},
@@ -47,6 +49,7 @@ function setUp(rowCount: number, batchRows = 10) {
 		failures,
 		total,
 		left: () => waiting.length,
+		add,
 		failWith(next: typeof fault) {
 			fault = next;
 		},
@@ -64,6 +67,19 @@ it("moves everything in batches after the interval", async () => {
 	expect(left()).toBe(0);
 	expect(writer.counters()).toMatchObject({ rowsWritten: 25, rowsKnown: 0, batches: 3, failures: 0 });
 	expect(timers.waiting).toBe(1);
+});
+
+it("leaves what comes while it writes for the next interval; drain does not", async () => {
+	const { writer, timers, left, add } = setUp(25);
+	writer.start();
+	add.duringWrites = 3;
+	timers.advance(100);
+	await settled();
+	expect(writer.counters().batches).toBe(4);
+	expect(left()).toBe(3);
+	add.duringWrites = 0;
+	expect(await writer.drain()).toBe(true);
+	expect(left()).toBe(0);
 });
 
 it("waits longer while the ledger is away, loses nothing, catches up, and reports", async () => {

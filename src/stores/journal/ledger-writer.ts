@@ -48,7 +48,8 @@ export class LedgerWriter {
 	};
 	#retryMs: number;
 	#cancelTimer: (() => void) | undefined;
-	#running: Promise<boolean> | undefined;
+	#running: Promise<boolean> = Promise.resolve(true);
+	#draining: Promise<boolean> | undefined;
 	#stopped = false;
 
 	constructor(dependencies: LedgerWriterDependencies, settings: LedgerWriterSettings = {}) {
@@ -67,17 +68,17 @@ export class LedgerWriter {
 
 	/** Moves everything that waits; false when the ledger did not take it. Never rejects. */
 	drain(): Promise<boolean> {
-		this.#running ??= this.#drain().finally(() => {
-			this.#running = undefined;
+		this.#draining ??= this.#inTurn(0).finally(() => {
+			this.#draining = undefined;
 		});
-		return this.#running;
+		return this.#draining;
 	}
 
 	/** A last attempt, then no more timers. */
 	async stop(): Promise<boolean> {
 		this.#stopped = true;
 		this.#cancelTimer?.();
-		await this.#running;
+		await this.#draining;
 		return this.drain();
 	}
 
@@ -87,7 +88,8 @@ export class LedgerWriter {
 	}
 
 	async #tick(): Promise<void> {
-		const taken = await this.drain();
+		// Under load the last, smaller batch would be followed by ever smaller ones, each a transaction: what comes meanwhile waits.
+		const taken = await this.#inTurn(this.#settings.batchRows);
 		if (taken) {
 			this.#retryMs = this.#settings.firstRetryMs;
 			this.#arm(this.#settings.intervalMs);
@@ -97,7 +99,13 @@ export class LedgerWriter {
 		}
 	}
 
-	async #drain(): Promise<boolean> {
+	#inTurn(fullBatch: number): Promise<boolean> {
+		this.#running = this.#running.then(() => this.#move(fullBatch));
+		return this.#running;
+	}
+
+	/** Until nothing waits, or less than `fullBatch` did. */
+	async #move(fullBatch: number): Promise<boolean> {
 		const { source, onFailure } = this.#dependencies;
 		try {
 			for (;;) {
@@ -107,6 +115,7 @@ export class LedgerWriter {
 				source.delivered(rows.length);
 				this.#counters.batches++;
 				this.#counters.lastError = undefined;
+				if (rows.length < fullBatch) return true;
 			}
 		} catch (error) {
 			this.#counters.failures++;
