@@ -1,4 +1,4 @@
-import * as fc from "fast-check";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { priorityQueues } from "../allocate/priority-allocator.ts";
 import { coreSettings, DEFAULT_CAPACITY } from "./core-settings.ts";
