@@ -2,13 +2,14 @@
  * The database of a data folder as a thing to look after: schema, backup, restore. For the command line; a gateway brings its schema up to
  * date by itself when it starts. Everything here rejects with `StoreError` or a plain sentence.
  */
-import { mkdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { StoreError } from "../ports/store-error.ts";
 import { backUp, restore } from "../stores/embedded/backup.ts";
 import { migrate, readMigrations, schemaStatus } from "../stores/embedded/migrate.ts";
 import { SqliteDatabase } from "../stores/embedded/sqlite-database.ts";
+import { makeDataFolder } from "./data-folder.ts";
 import { lockDataFolder, lockHolder } from "./data-folder-lock.ts";
 import { systemClock } from "./system.ts";
 
@@ -57,7 +58,7 @@ export async function databaseStatus(dataDir: string, { check = false } = {}): P
 
 /** Answers the names of what was applied. Several at once apply each migration once. */
 export async function migrateDatabase(dataDir: string): Promise<readonly string[]> {
-	mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+	makeDataFolder(dataDir);
 	const { pending, exists } = await databaseStatus(dataDir);
 	if (exists && pending.length > 0) refuseWhileInUse(dataDir, "the schema cannot change");
 	return withDatabase(databasePath(dataDir), false, (database) => migrate(database, systemClock.epochNow));
@@ -70,7 +71,7 @@ export function backUpDatabase(dataDir: string, target: string): Promise<void> {
 
 /** Answers where the replaced database is kept, if there was one. */
 export async function restoreDatabase(dataDir: string, backup: string): Promise<string | undefined> {
-	mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+	makeDataFolder(dataDir);
 	refuseWhileInUse(dataDir, "the database cannot be replaced");
 	const unlock = lockDataFolder(dataDir);
 	try {

@@ -3,7 +3,6 @@
  * here and handed down.
  */
 
-import { mkdirSync } from "node:fs";
 import type { Server } from "node:http";
 import type { Server as HttpsServer } from "node:https";
 import { join } from "node:path";
@@ -42,6 +41,7 @@ import { systemCalendar } from "./calendar.ts";
 import { CapacityKeeper } from "./capacity-keeper.ts";
 import { capacityAdminOf, guardMetrics } from "./capacity-status.ts";
 import { classifierOf, planeSettingsOf, servingPoolsOf } from "./config-parts.ts";
+import { makeDataFolder } from "./data-folder.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
 import { DECISIONS_KEPT, DecisionRecorder } from "./decision-recorder.ts";
 import { drain } from "./drain.ts";
@@ -88,7 +88,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	let holding = config;
 	const log = pino({ level: config.observability.logLevel }, pino.destination({ fd: 2, sync: false }));
 	const { dataDir } = config.storage;
-	mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+	makeDataFolder(dataDir);
 	const unlock = lockDataFolder(dataDir);
 	const levels = config.allocator.priority.priorityLevels;
 	const stores: EmbeddedStores = await openEmbedded(

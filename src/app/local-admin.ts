@@ -3,7 +3,7 @@
  * everything. Several may be open at once, and a gateway may start meanwhile: the store orders their writes.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import type { GatewayConfig } from "../config/gateway-config.ts";
@@ -15,6 +15,7 @@ import { FileJournal } from "../stores/journal/file-journal.ts";
 import { journalFiles } from "../stores/journal/journal-files.ts";
 import { LedgerWriter } from "../stores/journal/ledger-writer.ts";
 import { systemCalendar } from "./calendar.ts";
+import { makeDataFolder } from "./data-folder.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
 import { openQuotas } from "./quotas.ts";
 import { systemClock, systemTimers } from "./system.ts";
@@ -37,7 +38,7 @@ export interface LocalAdminOptions {
 
 /** Rejects with `StoreError`. */
 export async function openLocalAdmin({ dataDir, config, onNotice }: LocalAdminOptions): Promise<LocalAdmin> {
-	mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+	makeDataFolder(dataDir);
 	const levels = config.allocator.priority.priorityLevels;
 	const stores = await openEmbedded(
 		{ path: join(dataDir, "tokligence.db"), thread: false },

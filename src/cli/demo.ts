@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { styleText } from "node:util";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { type DemoReport, DemoTally } from "../load/demo-report.ts";
 import { DEMO_TIERS, demoPhase, demoTraffic } from "../load/demo-traffic.ts";
 import { generateLoad, type LoadResult } from "../load/load-generator.ts";
@@ -44,7 +44,9 @@ export function demoCommand(): Command {
 		.description(
 			"watch production keep its latency while batch floods in: gateway, simulated LLM and traffic, nothing else needed",
 		)
-		.option("--duration <time>", "how long the traffic lasts: 20s, 1m", duration, 30_000)
+		.addOption(
+			new Option("--duration <time>", "how long the traffic lasts: 20s, 1m").argParser(duration).default(30_000, "30s"),
+		)
 		.option("--seed <n>", "seed of the traffic", Number, 1)
 		.option("--json", "print only the result, as JSON")
 		.addHelpText("after", "\nExamples:\n  tokligence demo\n  tokligence demo --duration 20s --json")

@@ -8,6 +8,12 @@ const version = (
 	JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
 ).version;
 
+// a reader that has seen enough (`| head`) is no failure of ours
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+	if (error.code !== "EPIPE") throw error;
+	process.exit();
+});
+
 const program = new Command("tokligence")
 	.description("LLM gateway that schedules requests for self-hosted capacity")
 	.version(version)

@@ -140,18 +140,17 @@ export class Assignments {
 			this.#addFound(found, text, origin);
 			return;
 		}
-		const today = todaysSpelling(section, key, text);
-		if (today !== undefined) {
-			const value = today.value === undefined ? "" : ` = ${today.value}`;
-			this.#error(origin, section, key, olderSpelling(`[${today.section}] ${today.key}${value}`));
+		const moved = todaysSpelling(section, key, text);
+		if (moved !== undefined) {
+			const value = moved.value === undefined ? "" : ` = ${moved.value}`;
+			this.#error(origin, section, key, olderSpelling(`[${moved.section}] ${moved.key}${value}`));
 			return;
 		}
 		if (!isKnownSection(section)) {
-			const meant = suggestSection(section);
+			const today = todaysSection(section);
+			const meant = today === undefined ? suggestSection(section) : suggestKey(today, key);
 			const wrong =
-				todaysSection(section) === undefined
-					? `unknown section`
-					: `unknown key of a section that is called otherwise today`;
+				today === undefined ? "unknown section" : `unknown key of a section that is called [${today}] today`;
 			this.#error(origin, section, key, `${wrong}${meant === undefined ? "" : `, did you mean ${meant}?`}`);
 			return;
 		}

@@ -221,6 +221,11 @@ describe("refusals", () => {
 			"[request_scheduler]\nallocator = weighted_router",
 			"gateway.ini:2: [request_scheduler] allocator: not available in this version",
 		],
+		[
+			"unknown key of an old section",
+			"[scheduler]\nschedulr = strict",
+			"gateway.ini:2: [scheduler] schedulr: unknown key of a section that is called [request_scheduler] today, did you mean scheduler?",
+		],
 		["unknown section", "[gatway]\nx = 1", "gateway.ini:1: [gatway]: unknown section, did you mean [gateway]?"],
 		[
 			"key of another section",

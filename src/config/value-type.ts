@@ -156,7 +156,7 @@ export function listOf<T>(
 	range: { readonly min?: number; readonly max?: number } = {},
 ): ValueType<readonly T[]> {
 	const { min = 0, max = 1000 } = range;
-	const count = min === max ? `${min} of ` : min > 0 ? `at least ${min} of ` : "";
+	const count = min === max ? `${min}, each ` : min > 1 ? `at least ${min}, each ` : "";
 	return {
 		name: `list of ${type.name}`,
 		allowed: `${count}${type.allowed}; several as a,b or [a, b]`,
