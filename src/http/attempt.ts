@@ -129,6 +129,7 @@ export class Attempt implements UpstreamListener {
 	}
 
 	data(chunk: Uint8Array): void {
+		if (this.#over) return;
 		this.#lastDataAt = performance.now();
 		this.#answering = true;
 		const { scanner } = this;
@@ -149,6 +150,8 @@ export class Attempt implements UpstreamListener {
 			const first = this.tokensSeen === 0;
 			this.tokensSeen = scanner.tokenEvents;
 			this.#owner.produced(tokens, first);
+			// Room that these tokens made or took may have been given to a better request: then this run was aborted just now.
+			if (this.#over) return;
 		}
 		if (scanner.error !== undefined && scanner.tokenEvents === 0) return;
 		this.held.push(...out);

@@ -429,10 +429,11 @@ export class Exchange implements RequestListener, AttemptOwner {
 	produced(tokens: Tokens, first: boolean): void {
 		const { engine, lifecycle } = this.#plane;
 		if (first) this.#ttftMs = this.ageMs;
-		engine.produced(this.#ticket, tokens);
 		const used = tokens + (this.#counted === 0 ? this.#arrival!.submit.promptTokens : 0);
 		this.#counted += used;
 		lifecycle.used(this.#arrival!, used, performance.now());
+		// Last: it may preempt this very request.
+		engine.produced(this.#ticket, tokens);
 	}
 
 	deliver(bytes: readonly Uint8Array[]): boolean {

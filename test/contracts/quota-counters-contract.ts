@@ -89,6 +89,16 @@ export function describeQuotaCounters(name: string, open: OpenCounters): void {
 			]);
 		});
 
+		it("a counter that was forgotten and begun anew owes nothing to who reserved before", async () => {
+			await counters.reserve("a", [charge("k", 30)]);
+			await counters.reserve("b", [charge("k", 30)]);
+			counters.forget("k");
+			expect(await state("k")).toEqual([0, 0, 0]);
+			await counters.release("a");
+			await counters.commit("b", [{ key: "k", amount: 20, windowEnd: END }]);
+			expect([await state("k"), counters.held]).toEqual([[20, 0, 0], 0]);
+		});
+
 		it("200 at once on room for 10: ten get in", async () => {
 			const answers = await Promise.all(
 				Array.from({ length: 200 }, (_, i) => counters.reserve(`r${i}`, [charge("k", 10)])),

@@ -66,6 +66,7 @@ export function atRest({ gateway }: TestBed): boolean {
 		plane.tokenUse.size === 0 &&
 		(plane.quotas?.held ?? 0) === 0 &&
 		(plane.rates?.running ?? 0) + (plane.rates?.waiting ?? 0) === 0 &&
+		(plane.hold?.size ?? 0) === 0 &&
 		core.requestCount === 0 &&
 		core.pools.every((pool) =>
 			pool.endpoints.every(

@@ -104,3 +104,20 @@ test("a request larger than a rule's burst costs the burst, and pays what it use
 	expect(refused).toMatchObject({ kind: "refused", refusal: { code: "rate_limited", retryAfterMs: 3600 } });
 	expect(life.admit(WHO, FACTS, context(), 3600).kind).toBe("admitted");
 });
+
+test("what a request gives back goes to the rule it took from, wherever that stands by then", () => {
+	const taking: RoutingRule = { id: "r", name: "All", priorityOrder: 2, enabled: true, maxTps: 10 };
+	const life = lifecycle(taking);
+	const admitted = life.admit(WHO, FACTS, context(), 0);
+	if (admitted.kind === "refused") throw new Error(admitted.refusal.message);
+	// A rule that is put in front has now the place that this one had, and a limit of its own that is used up.
+	const first: RoutingRule = { id: "q", name: "First", priorityOrder: 1, enabled: true, matchModel: "m", maxTps: 10 };
+	life.replaceRules([first, taking], 0);
+	expect(life.admit(WHO, FACTS, context(), 0).kind).toBe("admitted");
+	life.withdrawn(admitted.arrival, 0);
+	expect(life.admit(WHO, FACTS, context(), 0).kind).toBe("refused");
+	life.replaceRules([taking], 0);
+	expect(life.admit(WHO, FACTS, context(), 0).kind).toBe("admitted");
+	life.replaceRules([], 0);
+	life.withdrawn(admitted.arrival, 0);
+});

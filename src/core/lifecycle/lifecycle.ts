@@ -288,14 +288,21 @@ export class Lifecycle {
 		const { facts, model, flowKey, rule, submit } = arrival;
 		this.#settings.estimator.learn(model, flowKey, facts.promptChars, usage, facts.sequences, facts.promptExtraTokens);
 		const taken = this.#costUnder(rule, submit.promptTokens + submit.completionTokens);
-		this.#tokenLimits[rule.index]?.giveBack(taken - usage.promptTokens - usage.completionTokens, now);
+		this.#tokenLimitOf(rule)?.giveBack(taken - usage.promptTokens - usage.completionTokens, now);
 	}
 
 	/** The end of a request that never ran: nothing was used. */
 	withdrawn(arrival: Arrival, now: Millis): void {
 		const { rule, submit } = arrival;
 		const taken = this.#costUnder(rule, submit.promptTokens + submit.completionTokens);
-		this.#tokenLimits[rule.index]?.giveBack(taken, now);
+		this.#tokenLimitOf(rule)?.giveBack(taken, now);
+	}
+
+	/** The limit that a request took from: its rule may stand elsewhere by now, or be gone. */
+	#tokenLimitOf(rule: CompiledRule): RateLimit | undefined {
+		const { rules } = this;
+		if (rules[rule.index] === rule) return this.#tokenLimits[rule.index];
+		return this.#tokenLimits[rules.findIndex((other) => other.rule.id === rule.rule.id)];
 	}
 
 	#limit(rule: CompiledRule, tokens: Tokens, now: Millis): Admitted | undefined {

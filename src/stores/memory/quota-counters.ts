@@ -20,7 +20,8 @@ interface Counter {
 
 export class MemoryQuotaCounters implements QuotaCounters {
 	readonly #counters = new Map<CounterKey, Counter>();
-	readonly #reservations = new Map<string, readonly ReserveCharge[]>();
+	/** With the counters themselves: one that is forgotten and begun anew owes nothing to who reserved before. */
+	readonly #reservations = new Map<string, readonly (readonly [Counter, number])[]>();
 	readonly #committed = new Set<string>();
 	/** The same ids in order, as a ring: a set that loses its oldest one at a time gets slow. */
 	readonly #order: string[] = [];
@@ -37,8 +38,9 @@ export class MemoryQuotaCounters implements QuotaCounters {
 			const state = this.#counters.get(charge.key) ?? EMPTY_COUNTER;
 			if (!mayReserve(charge, state, charge.amount)) return { ok: false, index, state: { ...state } };
 		}
-		for (const { key, amount } of charges) this.#counter(key).reserved += amount;
-		this.#reservations.set(reservationId, charges);
+		const taken = charges.map(({ key, amount }) => [this.#counter(key), amount] as const);
+		for (const [counter, amount] of taken) counter.reserved += amount;
+		this.#reservations.set(reservationId, taken);
 		return RESERVED;
 	}
 
@@ -51,10 +53,10 @@ export class MemoryQuotaCounters implements QuotaCounters {
 	}
 
 	release(reservationId: string): void {
-		const charges = this.#reservations.get(reservationId);
-		if (charges === undefined) return;
+		const taken = this.#reservations.get(reservationId);
+		if (taken === undefined) return;
 		this.#reservations.delete(reservationId);
-		for (const { key, amount } of charges) this.#counter(key).reserved -= amount;
+		for (const [counter, amount] of taken) counter.reserved -= amount;
 	}
 
 	add(
