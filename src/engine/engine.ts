@@ -61,6 +61,11 @@ export class Engine {
 		return this.#listeners.size;
 	}
 
+	/** Whether a ticket is not over. */
+	has(ticket: Ticket): boolean {
+		return this.#listeners.has(ticket);
+	}
+
 	submit(request: SubmitRequest, listener: RequestListener): Ticket {
 		const ticket = this.core.submit(request, this.#clock.now());
 		this.#listeners.set(ticket, listener);

@@ -91,6 +91,8 @@ export class Exchange implements RequestListener, AttemptOwner {
 	#journaled = false;
 	/** Counted among the requests of its token. */
 	#holdsToken = false;
+	/** Its estimate is taken from the limits of its rule. */
+	#holdsLimits = false;
 	/** Its estimate is reserved in budgets. */
 	#holdsQuota = false;
 	/** Its estimate is charged to rates, or it waits for that. */
@@ -125,8 +127,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 	/** What operators see of it; undefined before it was admitted and after its end. */
 	get status(): ExchangeStatus | undefined {
 		const arrival = this.#arrival;
-		const isThere = this.#ticket >= 0 || this.#atGate;
-		if (arrival === undefined || !isThere || this.#state === "reading" || this.#state === "over") return undefined;
+		if (arrival === undefined || this.#state === "reading" || this.#state === "over") return undefined;
 		const waiting = this.#state === "waiting";
 		return {
 			arrival,
@@ -201,29 +202,32 @@ export class Exchange implements RequestListener, AttemptOwner {
 		}
 		const { arrival } = admitted;
 		this.#arrival = arrival;
+		this.#holdsLimits = true;
 		this.#plane.shadow?.(arrival);
 		if (!this.#isServed(arrival)) {
-			lifecycle.withdrawn(arrival, performance.now());
+			this.#withdraw();
 			this.#arrival = undefined;
 			this.#refuse(unserved(arrival.model));
 			return;
 		}
 		this.#body = isPassthrough ? body : editedBody(body, read.parsed, arrival, this.#dialect);
+		this.#takeToken(arrival.metadata.tokenId);
 		const { quotas } = this.#plane;
 		const spent = quotas?.concerns(arrival.metadata) === true ? this.#reserve(quotas, arrival) : undefined;
 		if (spent === undefined) this.#enqueue(arrival);
 		else if (spent instanceof Promise) {
 			const go = (answer?: SpentBudget) => {
-				if (this.#state === "over") lifecycle.withdrawn(arrival, performance.now());
+				// It ended before there was anything to release.
 				if (this.#state === "over") quotas?.release(this.requestId);
-				else if (answer === undefined) this.#enqueue(arrival);
-				else this.#refuseSpent(arrival, answer);
+				else if (answer !== undefined) this.#refuse(spentRefusal(answer));
+				else if (this.#isServed(arrival)) this.#enqueue(arrival);
+				else this.#refuse(unserved(arrival.model));
 			};
 			spent.then(
 				(answer) => this.#guard(() => go(answer)),
 				() => this.#guard(go),
 			);
-		} else this.#refuseSpent(arrival, spent);
+		} else this.#refuse(spentRefusal(spent));
 	}
 
 	#reserve(quotas: QuotaService, arrival: Arrival): ReturnType<QuotaService["reserve"]> {
@@ -233,19 +237,9 @@ export class Exchange implements RequestListener, AttemptOwner {
 		return quotas.reserve(this.requestId, arrival.metadata, this.#quotaAmounts(estimate), multiplier);
 	}
 
-	#refuseSpent(arrival: Arrival, spent: SpentBudget): void {
-		this.#plane.lifecycle.withdrawn(arrival, performance.now());
-		this.#refuse(spentRefusal(spent));
-	}
-
 	/** Everything lets it in: it waits for the scheduler. */
 	#enqueue(arrival: Arrival): void {
-		const { tokenUse, rates } = this.#plane;
-		const { tokenId } = arrival.metadata;
-		if (tokenId !== undefined) {
-			tokenUse.set(tokenId, (tokenUse.get(tokenId) ?? 0) + 1);
-			this.#holdsToken = true;
-		}
+		const { rates } = this.#plane;
 		this.#state = "waiting";
 		if (arrival.facts.stream) this.#armHold();
 		if (rates?.concerns(arrival.metadata) === true && !this.#isFree) this.#passGate(rates, arrival);
@@ -264,8 +258,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 		const since = performance.now();
 		const go = () => {
 			this.#atGate = false;
-			this.#heldMs = performance.now() - since;
-			submit.timeoutMs = Math.max(1, submit.timeoutMs - this.#heldMs);
+			this.#wasHeld(performance.now() - since);
 			this.#queue(arrival);
 		};
 		const entry = rates.enter(metadata, {
@@ -293,19 +286,41 @@ export class Exchange implements RequestListener, AttemptOwner {
 
 	/** To the scheduler, unless the capacity guard keeps it out. */
 	#queue(arrival: Arrival): void {
-		const { engine, hold, queues } = this.#plane;
+		const { hold, queues } = this.#plane;
 		const { queue, timeoutMs } = arrival.submit;
 		if (arrival.isKeptOut && hold !== undefined) hold.add(this, queue, timeoutMs, queues[queue]!.maxDepth);
-		else this.#ticket = engine.submit(arrival.submit, this);
+		else this.#submit(arrival);
 	}
 
 	/** The capacity guard lets it in. */
 	release(heldMs: Millis): void {
 		if (this.#state !== "waiting") return;
+		this.#guard(() => {
+			this.#wasHeld(heldMs);
+			this.#submit(this.#arrival!);
+		});
+	}
+
+	/** Time before the scheduler is a part of the time that it may wait. */
+	#wasHeld(heldMs: Millis): void {
 		const { submit } = this.#arrival!;
-		submit.timeoutMs = Math.max(1, submit.timeoutMs - heldMs);
 		this.#heldMs += heldMs;
-		this.#ticket = this.#plane.engine.submit(submit, this);
+		submit.timeoutMs = Math.max(1, submit.timeoutMs - heldMs);
+		submit.startWithinMs -= heldMs;
+	}
+
+	#submit(arrival: Arrival): void {
+		const { submit } = arrival;
+		if (submit.startWithinMs < 0) {
+			this.#waitMs = this.#heldMs;
+			this.#fail(refusalOfReason("deadline_unmeetable", 1000), "deadline_unmeetable");
+			return;
+		}
+		const { engine } = this.#plane;
+		const ticket = engine.submit(submit, this);
+		if (this.#state !== "over") this.#ticket = ticket;
+		// A bug ended it as it was dispatched from within.
+		else if (engine.has(ticket)) engine.finish(ticket, NOTHING);
 	}
 
 	#isServed(arrival: Arrival): boolean {
@@ -350,20 +365,23 @@ export class Exchange implements RequestListener, AttemptOwner {
 	ended(reason: Reason, waitMs: Millis): void {
 		if (this.#state === "over") return;
 		this.#waitMs = this.#heldMs + waitMs;
-		const { engine, lifecycle } = this.#plane;
-		const arrival = this.#arrival!;
-		const wait =
-			reason !== "upstream_unavailable" && reason !== "exceeds_capacity"
-				? engine.core.estimateStart(arrival.submit).p50Ms
-				: 1000;
-		lifecycle.withdrawn(arrival, performance.now());
 		this.#ticket = -1;
-		this.#settleWithError(refusalOfReason(reason, Math.max(1000, wait)), reason);
+		this.#guard(() => {
+			const { core } = this.#plane.engine;
+			const wait =
+				reason !== "upstream_unavailable" && reason !== "exceeds_capacity"
+					? core.estimateStart(this.#arrival!.submit).p50Ms
+					: 1000;
+			this.#settleWithError(refusalOfReason(reason, Math.max(1000, wait)), reason);
+		});
 	}
 
 	preempted(): void {
 		// Its client may be gone already, and its place given back when the engine has noticed.
-		if (this.#state === "over") return;
+		if (this.#state !== "over") this.#guard(() => this.#giveWay());
+	}
+
+	#giveWay(): void {
 		this.#attempt?.abort();
 		clearTimeout(this.#retryTimer);
 		if (this.#response.headersSent && (this.#attempt?.scanner?.events ?? 0) > 0) {
@@ -374,7 +392,9 @@ export class Exchange implements RequestListener, AttemptOwner {
 		this.#state = "waiting";
 		this.#forgetAttempt();
 		setTimeout(() => {
-			if (this.#ticket >= 0) this.#plane.engine.aborted(this.#ticket);
+			if (this.#ticket < 0) return;
+			this.#plane.engine.aborted(this.#ticket);
+			this.endpointLost();
 		}, lagMs);
 	}
 
@@ -712,27 +732,25 @@ export class Exchange implements RequestListener, AttemptOwner {
 		const ticket = this.#ticket;
 		this.#ticket = -1;
 		// Ended while it waited, and not by the scheduler, which would have said how long.
-		if (before === "waiting" && (ticket >= 0 || this.#atGate)) this.#waitMs = this.ageMs;
+		const wasHeld = hold?.remove(this) === true;
+		if (before === "waiting" && (ticket >= 0 || this.#atGate || wasHeld)) this.#waitMs = this.ageMs;
 		if (arrival !== undefined) {
 			this.#releaseToken();
-			if (this.#atGate) lifecycle.withdrawn(arrival, performance.now());
 			if (this.#holdsRate)
 				rates?.finish(this.requestId, this.#journaled ? usage.promptTokens + usage.completionTokens : 0);
 			if (ticket >= 0) {
-				if (engine.core.isWaiting(ticket)) {
-					engine.cancel(ticket);
-					lifecycle.withdrawn(arrival, performance.now());
-				} else if (usage === NOTHING && !lingers) {
-					engine.finish(ticket, usage);
-					lifecycle.withdrawn(arrival, performance.now());
-				} else {
+				if (engine.core.isWaiting(ticket)) engine.cancel(ticket);
+				else if (usage === NOTHING && !lingers) engine.finish(ticket, usage);
+				else {
 					const lagMs = lingers ? this.#cancelLagMs() : 0;
 					if (lagMs > 0) setTimeout(() => engine.finish(ticket, usage), lagMs);
 					else engine.finish(ticket, usage);
+					this.#holdsLimits = false;
 					lifecycle.settled(arrival, usage, performance.now());
 				}
 				lifecycle.used(arrival, usage.promptTokens + usage.completionTokens - this.#counted, performance.now());
-			} else if (hold?.remove(this) === true) lifecycle.withdrawn(arrival, performance.now());
+			}
+			this.#withdraw();
 			if (this.#journaled) {
 				const row = this.#row(outcome, usage, errorCode);
 				journal.end(row);
@@ -755,6 +773,21 @@ export class Exchange implements RequestListener, AttemptOwner {
 			arrival,
 			pool: this.#pool,
 		});
+	}
+
+	/** Nothing was used: what its rule's limits were charged is given back, once. */
+	#withdraw(): void {
+		if (!this.#holdsLimits) return;
+		this.#holdsLimits = false;
+		this.#plane.lifecycle.withdrawn(this.#arrival!, performance.now());
+	}
+
+	/** Counts it among the requests of its token, from before anything is waited for: that count is a limit. */
+	#takeToken(tokenId: string | undefined): void {
+		if (tokenId === undefined) return;
+		const { tokenUse } = this.#plane;
+		tokenUse.set(tokenId, (tokenUse.get(tokenId) ?? 0) + 1);
+		this.#holdsToken = true;
 	}
 
 	#releaseToken(): void {

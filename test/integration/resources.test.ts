@@ -1,0 +1,132 @@
+/** What a request takes is given back once, on paths where it waits before the scheduler or where something is wrong with the gateway itself. */
+import { expect, onTestFinished, test } from "vitest";
+import { readAdminToken } from "../../src/app/admin-files.ts";
+import type { Exchange } from "../../src/http/exchange.ts";
+import { atRest, OPEN, openTestBed, type TestBed, until } from "./running-gateway.ts";
+
+const GUARDED = `${OPEN}[classifier.header]
+enabled = true
+trusted_cidrs = 127.0.0.1/32
+require_token = false
+[capacity_guard]
+enabled = true
+max_tps = 1
+buffer_pct = 0
+action = queue
+`;
+
+async function open(ini: string): Promise<TestBed> {
+	const bed = await openTestBed(ini);
+	onTestFinished(() => bed.close());
+	return bed;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: what a test looks into is checked by the test
+const jsonOf = (response: Response): Promise<any> => response.json();
+
+async function admin({ gateway, folder }: TestBed, method: string, path: string, body?: unknown) {
+	const response = await fetch(`${gateway.adminUrl}/v1/admin${path}`, {
+		method,
+		headers: { authorization: `Bearer ${readAdminToken(folder, undefined, {})}` },
+		...(body === undefined ? {} : { body: JSON.stringify(body) }),
+	});
+	return jsonOf(response);
+}
+
+async function newToken(bed: TestBed, fields: object): Promise<string> {
+	await admin(bed, "POST", "/accounts", { id: "acme", email: "a@example.com", name: "Acme", account_type: "external" });
+	return (await admin(bed, "POST", "/tokens", { account_id: "acme", priority_tier: "external", ...fields })).token;
+}
+
+function ask({ gateway }: TestBed, headers: Record<string, string>) {
+	return fetch(`${gateway.dataUrl}/v1/chat/completions`, {
+		method: "POST",
+		headers: { "content-type": "application/json", "x-mock-output-tokens": "20", ...headers },
+		body: JSON.stringify({ model: "mock", max_tokens: 20, messages: [{ role: "user", content: "hello" }] }),
+	});
+}
+
+/** A request that the guard keeps out, and its answer. */
+async function held(bed: TestBed, headers: Record<string, string> = {}): Promise<[Exchange, Promise<Response>]> {
+	await (await ask(bed, { "x-tgw-source": "internal" })).text();
+	const answer = ask(bed, { "x-tgw-source": "spot", ...headers });
+	const { plane } = bed.gateway;
+	await until("it is held", () => plane.hold!.size === 1);
+	return [[...plane.exchanges.values()][0]!, answer];
+}
+
+test("max_parallel_requests holds while budgets are asked", async () => {
+	const bed = await open(OPEN);
+	const token = await newToken(bed, { max_parallel_requests: 1, quota_tokens_per_month: 100_000 });
+	const quotas = bed.gateway.plane.quotas!;
+	const reserve = quotas.reserve.bind(quotas);
+	let answer = () => {};
+	const slow = new Promise<void>((resolve) => {
+		answer = resolve;
+	});
+	let asked = 0;
+	quotas.reserve = async (...request) => {
+		asked++;
+		await slow;
+		return await reserve(...request);
+	};
+	const first = ask(bed, { authorization: `Bearer ${token}` });
+	await until("the first one asks", () => asked === 1);
+	const second = ask(bed, { authorization: `Bearer ${token}` });
+	await Promise.race([second, until("the second one asks", () => asked === 2)]);
+	answer();
+	expect((await first).status).toBe(200);
+	expect((await second).status).toBe(429);
+	expect((await jsonOf(await second)).error.code).toBe("rate_limited");
+	await until("all is given back", () => atRest(bed));
+});
+
+test("what the guard holds is among the requests that wait, and an operator may cancel it", async () => {
+	const bed = await open(GUARDED);
+	const [{ requestId }, answer] = await held(bed);
+	const { requests } = await admin(bed, "GET", "/requests");
+	expect(requests).toMatchObject([{ request_id: requestId, state: "waiting" }]);
+	await admin(bed, "DELETE", `/requests/${requestId}`);
+	expect((await jsonOf(await answer)).error.code).toBe("cancelled_by_operator");
+	await until("all is given back", () => atRest(bed));
+});
+
+test("a request that was held beyond its deadline does not start after it", async () => {
+	const bed = await open(GUARDED);
+	const [exchange, answer] = await held(bed, { "x-request-deadline-ms": "30000" });
+	bed.gateway.plane.hold!.remove(exchange);
+	exchange.release(30_001);
+	expect((await jsonOf(await answer)).error.code).toBe("deadline_unmeetable");
+	expect(bed.mock.ledger().requests).toHaveLength(1);
+	await until("all is given back", () => atRest(bed));
+});
+
+test("a bug at its dispatch, or at its end, ends one request and keeps nothing of it", async () => {
+	const bed = await open(`${OPEN}[capacity]\nmax_concurrent = 1\n`);
+	const token = await newToken(bed, { quota_tokens_per_month: 100_000 });
+	const headers = { authorization: `Bearer ${token}` };
+	const { plane } = bed.gateway;
+	const start = plane.journal.start.bind(plane.journal);
+	plane.journal.start = () => {
+		throw new Error("a bug at the dispatch");
+	};
+	expect((await ask(bed, headers)).status).toBe(500);
+	plane.journal.start = start;
+	await until("all is given back", () => atRest(bed));
+
+	const { core } = plane.engine;
+	const estimateStart = core.estimateStart.bind(core);
+	core.estimateStart = () => {
+		throw new Error("a bug at the end");
+	};
+	plane.engine.change((core) => core.pause(0, 3));
+	const waiting = [ask(bed, headers), ask(bed, headers)];
+	await until("they wait", () => core.waitingCount === 2);
+	plane.engine.change((core, now) => core.clear(0, 3, now));
+	for (const answer of waiting) expect((await answer).status).toBe(500);
+	core.estimateStart = estimateStart;
+	await until("all is given back", () => atRest(bed));
+	plane.engine.change((core, now) => core.resume(0, 3, now));
+	expect((await ask(bed, headers)).status).toBe(200);
+	await until("all is given back", () => atRest(bed));
+});
