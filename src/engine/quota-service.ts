@@ -8,6 +8,7 @@ import type { ZoneOffset } from "../core/model/civil-time.ts";
 import { InvariantError } from "../core/model/invariant-error.ts";
 import type { RoutingMetadata } from "../core/model/routing.ts";
 import type { EpochMillis, Millis } from "../core/model/units.ts";
+import { Budget, type PeriodDefaults } from "../core/quota/budget.ts";
 import { type CounterState, EMPTY_COUNTER, newAlerts, usedPct } from "../core/quota/counter.ts";
 import type { Period } from "../core/quota/period.ts";
 import {
@@ -23,7 +24,6 @@ import type { Timers } from "../ports/clock.ts";
 import type { LedgerFilter, LedgerStore } from "../ports/ledger-store.ts";
 import type { CounterKey, QuotaCounters, ReserveAnswer, ReserveCharge } from "../ports/quota-counters.ts";
 import type { QuotaStore, QuotaUsage } from "../ports/quota-store.ts";
-import { Budget, type PeriodDefaults } from "./quota-budget.ts";
 
 const LOAD_RETRY_MS: Millis = 5000;
 /** Requests wait for the ledger's part of a counter no longer than this. */

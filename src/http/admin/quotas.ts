@@ -14,8 +14,8 @@ import {
 	toCounted,
 	tokenNode,
 } from "../../core/quota/quota.ts";
+import type { RateView } from "../../core/quota/rate-lanes.ts";
 import { type BudgetView, monthlyQuotaOf } from "../../engine/quota-service.ts";
-import type { RateView } from "../../engine/rate-gate.ts";
 import type { Account } from "../../ports/account-store.ts";
 import type { NewQuota } from "../../ports/quota-store.ts";
 import type { TokenRecord } from "../../ports/token-store.ts";

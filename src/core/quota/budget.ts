@@ -1,16 +1,8 @@
 /** One budget as this process keeps it: its terms, and its period at an instant. */
-import type { ZoneOffset } from "../core/model/civil-time.ts";
-import type { EpochMillis } from "../core/model/units.ts";
-import { type Period, type PeriodRule, periodAt } from "../core/quota/period.ts";
-import {
-	periodKindOf,
-	type Quota,
-	type QuotaAmounts,
-	refusedAbovePct,
-	toCounted,
-	unitOf,
-} from "../core/quota/quota.ts";
-import type { CounterKey } from "../ports/quota-counters.ts";
+import type { ZoneOffset } from "../model/civil-time.ts";
+import type { EpochMillis } from "../model/units.ts";
+import { type Period, type PeriodRule, periodAt } from "./period.ts";
+import { periodKindOf, type Quota, type QuotaAmounts, refusedAbovePct, toCounted, unitOf } from "./quota.ts";
 
 export interface PeriodDefaults {
 	/** `[quotas] quota_reset_day`. */
@@ -28,7 +20,7 @@ export class Budget {
 	readonly #rule: PeriodRule;
 	readonly #offset: ZoneOffset;
 	#period: Period = { start: 0, end: 0 };
-	#key: CounterKey = "";
+	#key = "";
 
 	constructor(quota: Quota, defaults: PeriodDefaults, offset: ZoneOffset) {
 		this.quota = quota;
@@ -53,7 +45,7 @@ export class Budget {
 	}
 
 	/** Of the counter of `periodAt(at)`. */
-	keyAt(at: EpochMillis): CounterKey {
+	keyAt(at: EpochMillis): string {
 		this.periodAt(at);
 		return this.#key;
 	}
