@@ -221,7 +221,7 @@ async function gateway(upstream: string, dataDir: string): Promise<Subject> {
 	plane.engine.core.configureRules(plane.lifecycle.rules.map(() => Number.POSITIVE_INFINITY));
 	const held = () => {
 		let count = 0;
-		for (const exchange of plane.exchanges.values()) if (exchange.state !== "reading") count++;
+		for (const exchange of plane.exchanges.list()) if (exchange.state !== "reading") count++;
 		return count;
 	};
 	return { url: dataUrl, held };

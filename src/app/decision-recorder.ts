@@ -1,5 +1,4 @@
 /** Turns what the engine decides and how exchanges end into the events that operators read. */
-import type { Arrival } from "../core/lifecycle/lifecycle.ts";
 import type { DecisionObserver } from "../engine/engine.ts";
 import type { RecentDecisions } from "../engine/recent-decisions.ts";
 import type { DataPlane, ExchangeRecord } from "../http/data-plane.ts";
@@ -29,58 +28,55 @@ export class DecisionRecorder {
 		if (plane === undefined || requestId === undefined) return;
 		const at = this.#clock.epochNow();
 		const position = kind === "wait" ? plane.engine.core.pools[pool]!.waiting(queue) : undefined;
-		const arrival = plane.exchanges.get(requestId)?.arrival;
-		this.#recent.add(() => ({
+		const metadata = listener?.arrival?.metadata;
+		this.#recent.add({
 			at,
 			requestId,
 			event: kind,
-			pool: plane.poolNames[pool]!,
+			pool: plane.poolNames[pool],
 			queue: plane.queues[queue]!.label,
-			...(payer === queue || kind !== "dispatch" ? {} : { payer: plane.queues[payer]!.label }),
-			...(kind === "dispatch" ? { endpoint } : {}),
-			...(reason === "none" ? {} : { reason }),
-			...(position === undefined ? {} : { position }),
+			payer: payer === queue || kind !== "dispatch" ? undefined : plane.queues[payer]!.label,
+			endpoint: kind === "dispatch" ? endpoint : undefined,
+			reason: reason === "none" ? undefined : reason,
+			position,
 			waitMs,
-			...identityOf(arrival),
-		}));
+			accountId: metadata?.accountId,
+			tier: metadata?.tier,
+			environment: metadata?.environment,
+			model: listener?.arrival?.model,
+		});
 	};
 
 	ended(record: ExchangeRecord): void {
-		const { arrival, pool, usage } = record;
+		const { requestId, arrival, usage, waitMs, outcome, code, durationMs, ttftMs } = record;
 		const plane = this.#plane!;
-		const at = this.#clock.epochNow();
-		this.#recent.add(() => ({
-			at,
-			requestId: record.requestId,
+		const metadata = arrival?.metadata;
+		const submit = arrival?.submit;
+		this.#recent.add({
+			at: this.#clock.epochNow(),
+			requestId,
 			event: "end",
-			...(record.accountId === undefined ? {} : { accountId: record.accountId }),
-			...(arrival === undefined
-				? {}
-				: {
-						...identityOf(arrival),
-						...(arrival.metadata.tokenId === undefined ? {} : { tokenId: arrival.metadata.tokenId }),
-						pool: plane.poolNames[pool]!,
-						queue: plane.queues[arrival.submit.queue]!.label,
-						routedBy: arrival.metadata.routedBy,
-						rule: arrival.rule.rule.name,
-						via: arrival.allocation.via,
-						...(arrival.adjusted.windows.length === 0 ? {} : { windows: arrival.adjusted.windows }),
-						weight: arrival.submit.weight,
-						stream: arrival.facts.stream,
-						estimatedTokens: arrival.submit.promptTokens + arrival.submit.completionTokens,
-					}),
-			waitMs: record.waitMs,
-			outcome: record.outcome,
-			...(record.code === undefined ? {} : { code: record.code }),
-			durationMs: record.durationMs,
-			...(record.ttftMs === undefined ? {} : { ttftMs: record.ttftMs }),
-			...(usage === undefined ? {} : { promptTokens: usage.promptTokens, completionTokens: usage.completionTokens }),
-		}));
+			accountId: record.accountId,
+			tier: metadata?.tier,
+			environment: metadata?.environment,
+			model: arrival?.model,
+			tokenId: metadata?.tokenId,
+			pool: arrival && plane.poolNames[record.pool],
+			queue: submit && plane.queues[submit.queue]!.label,
+			routedBy: metadata?.routedBy,
+			rule: arrival?.rule.rule.name,
+			via: arrival?.allocation.via,
+			windows: arrival === undefined || arrival.adjusted.windows.length === 0 ? undefined : arrival.adjusted.windows,
+			weight: submit?.weight,
+			stream: arrival?.facts.stream,
+			estimatedTokens: submit && submit.promptTokens + submit.completionTokens,
+			waitMs,
+			outcome,
+			code,
+			durationMs,
+			ttftMs,
+			promptTokens: usage?.promptTokens,
+			completionTokens: usage?.completionTokens,
+		});
 	}
-}
-
-function identityOf(arrival: Arrival | undefined) {
-	if (arrival === undefined) return {};
-	const { accountId, tier, environment } = arrival.metadata;
-	return { accountId, tier, ...(environment === undefined ? {} : { environment }), model: arrival.model };
 }

@@ -19,7 +19,7 @@ export async function drain(server: Server, plane: DataPlane, timeoutMs: number)
 		}
 	};
 	await until(() => plane.exchanges.size === 0, deadline);
-	for (const exchange of [...plane.exchanges.values()]) exchange.endForDrain();
+	for (const exchange of plane.exchanges.list()) exchange.endForDrain();
 	await until(() => closed, performance.now() + FAREWELL_MS);
 	server.closeAllConnections();
 }

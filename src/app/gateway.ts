@@ -26,6 +26,7 @@ import { adminServer } from "../http/admin/admin-server.ts";
 import { CapacityHold } from "../http/capacity-hold.ts";
 import { type DataPlane, dataPlaneServer } from "../http/data-plane.ts";
 import { HeaderAudit } from "../http/header-audit.ts";
+import { LiveExchanges } from "../http/live-exchanges.ts";
 import type { Stores } from "../ports/stores.ts";
 import { ProviderSet } from "../providers/provider-set.ts";
 import { type EmbeddedStores, openEmbedded } from "../stores/embedded/open.ts";
@@ -167,7 +168,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			engine.change((core, now) =>
 				health === "up" ? core.endpointUp(pool, endpoint, now) : core.endpointDown(pool, endpoint, now),
 			);
-			if (health === "down") for (const exchange of [...plane.exchanges.values()]) exchange.endpointLost();
+			if (health === "down") for (const exchange of plane.exchanges.list()) exchange.endpointLost();
 		},
 	);
 
@@ -271,7 +272,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		},
 		onBug: (error, requestId) =>
 			log.error({ request_id: requestId, error: (error as Error).stack ?? String(error) }, "a bug ended a request"),
-		exchanges: new Map(),
+		exchanges: new LiveExchanges(),
 		tokenUse: new Map(),
 		draining: false,
 		retryBudget: 10,

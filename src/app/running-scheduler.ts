@@ -117,7 +117,7 @@ export class RunningScheduler implements SchedulerAdmin {
 
 	requests(): readonly RequestStatus[] {
 		const found: RequestStatus[] = [];
-		for (const exchange of this.#parts.plane.exchanges.values()) {
+		for (const exchange of this.#parts.plane.exchanges.list()) {
 			const status = exchange.status;
 			if (status === undefined) continue;
 			const { metadata, model, facts, submit } = status.arrival;
@@ -142,7 +142,7 @@ export class RunningScheduler implements SchedulerAdmin {
 	}
 
 	cancel(requestId: string): boolean {
-		const exchange = this.#parts.plane.exchanges.get(requestId);
+		const exchange = this.#parts.plane.exchanges.find(requestId);
 		if (exchange?.status === undefined) return false;
 		exchange.cancelByOperator();
 		return true;

@@ -4,16 +4,19 @@
  *
  * Invariant: every submitted request ends exactly once, by `ended` (it never ran) or by `finish`, `cancel` (it did or might have).
  */
+import type { Arrival } from "../core/lifecycle/lifecycle.ts";
 import type { Millis, Tokens } from "../core/model/units.ts";
 import type { CoreSettings } from "../core/schedule/core-settings.ts";
 import type { DecisionKind, Reason, Ticket } from "../core/schedule/decision.ts";
 import { type FinalUsage, SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { SubmitRequest } from "../core/schedule/submit-request.ts";
+import { TicketListeners } from "./ticket-listeners.ts";
 
 /** What happens to one request. Calls may come from within `submit`. */
 export interface RequestListener {
 	/** For records of what was decided. */
 	readonly requestId?: string;
+	readonly arrival?: Arrival | undefined;
 	/** Send it to this endpoint now. */
 	dispatched(pool: number, endpoint: number, payer: number, waitMs: Millis): void;
 	/** It will not run; the ticket is over. */
@@ -45,7 +48,7 @@ export class Engine {
 	readonly core: SchedulingCore;
 	readonly #clock: EngineClock;
 	readonly #observe: DecisionObserver;
-	readonly #listeners = new Map<Ticket, RequestListener>();
+	readonly #listeners = new TicketListeners();
 	#timer: { cancel(): void } | undefined;
 	#timerAt: Millis = Number.POSITIVE_INFINITY;
 	#draining = false;
@@ -63,7 +66,7 @@ export class Engine {
 
 	/** Whether a ticket is not over. */
 	has(ticket: Ticket): boolean {
-		return this.#listeners.has(ticket);
+		return this.#listeners.get(ticket) !== undefined;
 	}
 
 	submit(request: SubmitRequest, listener: RequestListener): Ticket {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { RecentDecisions } from "./recent-decisions.ts";
 
 function add(recent: RecentDecisions, requestId: string): void {
-	recent.add(() => ({ at: 0, requestId, event: "wait", waitMs: 0 }));
+	recent.add({ at: 0, requestId, event: "wait", reason: undefined, waitMs: 0 });
 }
 
 test("keeps the newest, in order, numbered from 1", () => {
@@ -14,6 +14,8 @@ test("keeps the newest, in order, numbered from 1", () => {
 	expect([...recent.after(9)]).toEqual([]);
 	expect(recent.of("a").map(({ sequence }) => sequence)).toEqual([3]);
 	expect(recent.latest).toBe(4);
+	expect([...recent.after(3)]).toEqual([{ sequence: 4, at: 0, requestId: "c", event: "wait", waitMs: 0 }]);
+	expect(Object.keys([...recent.after(3)][0]!)).not.toContain("reason");
 });
 
 test("wakes whoever waits, once, at the next event or when it gives up", async () => {

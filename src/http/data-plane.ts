@@ -28,6 +28,7 @@ import type { Classifier } from "./classifier.ts";
 import { sendError } from "./error-response.ts";
 import { Exchange } from "./exchange.ts";
 import type { Journal, LedgerRowOf } from "./journal-row.ts";
+import type { LiveExchanges } from "./live-exchanges.ts";
 import { listModels } from "./models.ts";
 import type { BodyLimits } from "./request-body.ts";
 
@@ -87,8 +88,7 @@ export interface DataPlane {
 	readonly onEnd: (record: ExchangeRecord) => void;
 	/** Told of an exception that should not have been. */
 	readonly onBug: (error: unknown, requestId: string) => void;
-	/** Exchanges under way, by request id. */
-	readonly exchanges: Map<string, Exchange>;
+	readonly exchanges: LiveExchanges;
 	/** Requests per token that wait or run. */
 	readonly tokenUse: Map<string, number>;
 	/** Requests that wait for the capacity guard; absent when it never makes any wait. */

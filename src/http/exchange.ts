@@ -67,6 +67,8 @@ export interface ExchangeStatus {
 
 export class Exchange implements RequestListener, AttemptOwner {
 	readonly requestId: string;
+	/** Among those under way. */
+	place = -1;
 	readonly #plane: DataPlane;
 	readonly #request: IncomingMessage;
 	readonly #response: ServerResponse;
@@ -146,7 +148,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 	// --- on the way in
 
 	start(): void {
-		this.#plane.exchanges.set(this.requestId, this);
+		this.#plane.exchanges.add(this);
 		this.#plane.retryBudget = Math.min(10, this.#plane.retryBudget + 0.1);
 		this.#response.on("close", () => this.#clientGone());
 		this.#response.on("error", () => this.#clientGone());
@@ -727,7 +729,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 		clearTimeout(this.#holdTimer);
 		clearTimeout(this.#retryTimer);
 		const { engine, journal, lifecycle, exchanges, onEnd, quotas, hold, rates } = this.#plane;
-		exchanges.delete(this.requestId);
+		exchanges.remove(this);
 		const arrival = this.#arrival;
 		const ticket = this.#ticket;
 		this.#ticket = -1;

@@ -177,7 +177,7 @@ test("nothing stays reserved: cancelled, cleared, refused by the engine, left by
 	const away = new AbortController();
 	const running = ask(bed, token, { max_tokens: 2000, stream: true }, long);
 	const { plane } = bed.gateway;
-	await until("it runs", () => [...plane.exchanges.values()].some(({ state }) => state === "running"));
+	await until("it runs", () => plane.exchanges.list().some(({ state }) => state === "running"));
 	const waiting = [0, 1, 2, 3, 4].map(() => ask(bed, token));
 	const left = fetch(`${bed.gateway.dataUrl}/v1/chat/completions`, {
 		method: "POST",
@@ -192,7 +192,7 @@ test("nothing stays reserved: cancelled, cleared, refused by the engine, left by
 	await admin(bed, "POST", "/scheduler/queues/3/clear");
 	const statuses = (await Promise.all(waiting)).map(({ status }) => status);
 	expect(new Set(statuses)).toEqual(new Set([503]));
-	const [only] = [...plane.exchanges.keys()];
+	const only = plane.exchanges.list()[0]!.requestId;
 	await admin(bed, "DELETE", `/requests/${only}`);
 	await (await running).text();
 	for (const fault of ["error:500", "cut:after=3", "garbage", "429", "no-usage"]) {

@@ -52,7 +52,7 @@ async function held(bed: TestBed, headers: Record<string, string> = {}): Promise
 	const answer = ask(bed, { "x-tgw-source": "spot", ...headers });
 	const { plane } = bed.gateway;
 	await until("it is held", () => plane.hold!.size === 1);
-	return [[...plane.exchanges.values()][0]!, answer];
+	return [plane.exchanges.list()[0]!, answer];
 }
 
 test("max_parallel_requests holds while budgets are asked", async () => {

@@ -140,7 +140,7 @@ test("quota, price, depth and patience are scaled too", async () => {
 			messages: [{ role: "user", content: "hi" }],
 		}),
 	}).catch(() => undefined);
-	await until("it runs", () => [...plane.exchanges.values()].some(({ state }) => state === "running"));
+	await until("it runs", () => plane.exchanges.list().some(({ state }) => state === "running"));
 	const waiting = await Promise.all([ask(bed, own), ask(bed, own), ask(bed, own)]);
 	const codes = await Promise.all(waiting.map(async (answer) => (await jsonOf(answer)).error.code));
 	expect(codes.sort()).toEqual(["queue_full", "queue_full", "queue_timeout"]);

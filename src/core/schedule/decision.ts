@@ -9,6 +9,15 @@ import type { Millis } from "../model/units.ts";
  */
 export type Ticket = number;
 
+/** Of a ticket's 30 bits, the lower ones: the request's row, which no other live request has. */
+export const ROW_BITS = 22;
+export const ROW_LIMIT: number = 1 << ROW_BITS;
+
+/** Rows are dense: an array by row is as long as most requests ever alive at once. */
+export function rowOfTicket(ticket: Ticket): number {
+	return ticket & (ROW_LIMIT - 1);
+}
+
 export const DECISION_KINDS = ["dispatch", "wait", "shed", "evict", "preempt", "requeue"] as const;
 
 /**

@@ -11,7 +11,7 @@
  */
 import { InvariantError } from "../model/invariant-error.ts";
 import type { Millis, Tokens } from "../model/units.ts";
-import type { Ticket } from "./decision.ts";
+import { ROW_BITS, ROW_LIMIT, rowOfTicket, type Ticket } from "./decision.ts";
 import type { SubmitRequest } from "./submit-request.ts";
 
 export const FREE = 0;
@@ -20,8 +20,6 @@ export const RUNNING = 2;
 /** Preempted: the engine was asked to abort it, its space is not free yet. */
 export const ABORTING = 3;
 
-const ROW_BITS = 22;
-const ROW_LIMIT = 1 << ROW_BITS;
 const GENERATIONS = 1 << (30 - ROW_BITS);
 
 export const FLAG_MAY_UPGRADE = 1;
@@ -176,7 +174,7 @@ export class RequestTable {
 
 	/** The row of a live ticket, or -1. */
 	rowOf(ticket: Ticket): number {
-		const row = ticket & (ROW_LIMIT - 1);
+		const row = rowOfTicket(ticket);
 		if (row >= this.#size || this.#bytes[row * BYTES + STATE] === FREE) return -1;
 		return this.#bytes[row * BYTES + GENERATION] === ticket >> ROW_BITS ? row : -1;
 	}

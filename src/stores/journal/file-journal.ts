@@ -45,6 +45,14 @@ export interface JournalDependencies {
 	readonly onWarning: (warning: JournalWarning) => void;
 }
 
+/** Emptied at its end: tables that a `Map` of so many deletions leaves behind hold on to what was in them. */
+interface OpenRequest {
+	/** Its start record … */
+	row: LedgerRow | undefined;
+	/** … and where that lies. */
+	segment: Segment | undefined;
+}
+
 /** Everyone who waits for one write. */
 class Waiter {
 	readonly calls: ((flush: JournalFlush) => void)[] = [];
@@ -82,8 +90,8 @@ export class FileJournal implements Journal, JournalSource {
 	readonly #timers: Timers;
 	readonly #onWarning: (warning: JournalWarning) => void;
 	readonly #unsent = new UnsentRows();
-	/** Where the start record of each open request lies. */
-	readonly #openIn = new Map<string, Segment>();
+	/** Started, not ended. */
+	readonly #open = new Map<string, OpenRequest>();
 	/** Oldest first; the last one is current. */
 	#segments: Segment[] = [];
 	#text = "";
@@ -125,16 +133,13 @@ export class FileJournal implements Journal, JournalSource {
 
 	start(row: LedgerRow): boolean {
 		if (this.#isFull()) return false;
-		const segment = this.#current();
-		segment.open.set(row.requestId, row);
-		this.#openIn.set(row.requestId, segment);
+		this.#opened(row, this.#current());
 		this.#append(encodeRecord("s", row));
 		return true;
 	}
 
 	end(row: LedgerRow): void {
-		this.#openIn.get(row.requestId)?.open.delete(row.requestId);
-		this.#openIn.delete(row.requestId);
+		this.#ended(row.requestId);
 		this.#append(encodeRecord("e", row));
 		// what the disk refuses must stay in memory; what is safe on disk need not
 		if (this.#unsent.size >= this.#settings.maxMemoryRows && this.#trouble === undefined) this.#current().spilled++;
@@ -173,7 +178,7 @@ export class FileJournal implements Journal, JournalSource {
 			bytes: this.#diskBytes,
 			memoryBytes: this.#text.length,
 			unsentRecords: this.#unsent.size + this.#segments.reduce((sum, { spilled }) => sum + spilled, 0),
-			openRecords: this.#openIn.size,
+			openRecords: this.#open.size,
 		};
 	}
 
@@ -204,6 +209,22 @@ export class FileJournal implements Journal, JournalSource {
 		this.#reclaim();
 		const last = this.#current();
 		if (isSpent(last) && this.#text === "" && !this.#segments.some(({ suspect }) => suspect)) this.#forgetContent(last);
+	}
+
+	// --- open requests
+
+	#opened(row: LedgerRow, segment: Segment): void {
+		segment.open++;
+		this.#open.set(row.requestId, { row, segment });
+	}
+
+	#ended(requestId: string): void {
+		const request = this.#open.get(requestId);
+		if (request?.segment === undefined) return;
+		request.segment.open--;
+		request.row = undefined;
+		request.segment = undefined;
+		this.#open.delete(requestId);
 	}
 
 	// --- writing
@@ -308,7 +329,7 @@ export class FileJournal implements Journal, JournalSource {
 	#thin(): void {
 		// what reached the ledger meanwhile need not be written any more
 		const lines: string[] = [];
-		for (const segment of this.#segments) for (const row of segment.open.values()) lines.push(encodeRecord("s", row));
+		for (const { row } of this.#open.values()) lines.push(encodeRecord("s", row!));
 		for (const row of this.#unsent.peek(this.#unsent.size)) lines.push(encodeRecord("e", row));
 		const needed = lines.join("");
 		if (needed.length < this.#text.length) this.#text = needed;
@@ -427,12 +448,13 @@ export class FileJournal implements Journal, JournalSource {
 		const oldest = this.#segments[0]!;
 		if (oldest.file !== undefined || oldest.unsent > 0 || oldest.spilled > 0 || this.#isCarried(oldest)) return;
 		const current = this.#current();
-		for (const [id, row] of oldest.open) {
-			current.open.set(id, row);
-			this.#openIn.set(id, current);
-			this.#append(encodeRecord("s", row));
+		for (const request of this.#open.values()) {
+			if (request.segment !== oldest) continue;
+			oldest.open--;
+			current.open++;
+			request.segment = current;
+			this.#append(encodeRecord("s", request.row!));
 		}
-		oldest.open.clear();
 		this.#carried.push(oldest);
 	}
 
@@ -465,17 +487,13 @@ export class FileJournal implements Journal, JournalSource {
 		for (const name of names.sort()) {
 			const segment = newSegment(segmentSequence(name)!);
 			this.#segments.push(segment);
-			this.#load(segment, (row) => {
-				this.#openIn.get(row.requestId)?.open.delete(row.requestId);
-				this.#openIn.delete(row.requestId);
-			});
+			this.#load(segment, (row) => this.#ended(row.requestId));
 		}
 		// in flight when the last process died: their start records become the rows, and keep their segments until delivered
-		for (const [id, segment] of this.#openIn) {
-			this.#unsent.push(segment.open.get(id)!, segment);
-			segment.open.delete(id);
+		for (const [id, { row, segment }] of this.#open) {
+			this.#unsent.push(row!, segment!);
+			this.#ended(id);
 		}
-		this.#openIn.clear();
 		this.#segments.push(newSegment((this.#segments.at(-1)?.sequence ?? 0) + 1));
 		this.#reclaim();
 	}
@@ -494,9 +512,8 @@ export class FileJournal implements Journal, JournalSource {
 		}
 		for (const { kind, row } of records) {
 			if (kind === "s") {
-				this.#openIn.get(row.requestId)?.open.delete(row.requestId);
-				segment.open.set(row.requestId, row);
-				this.#openIn.set(row.requestId, segment);
+				this.#ended(row.requestId);
+				this.#opened(row, segment);
 				continue;
 			}
 			onEnd(row);

@@ -2,8 +2,6 @@
  * One file of the journal. Files are only ever appended to by the process that made them, and deleted when nothing in them is
  * needed: every ended request is in the ledger and no request is open that has its only start record here.
  */
-import type { LedgerRow } from "../../ports/ledger-store.ts";
-
 export interface Segment {
 	readonly sequence: number;
 	readonly name: string;
@@ -14,8 +12,8 @@ export interface Segment {
 	unsent: number;
 	/** Ended requests recorded here that wait on disk only: memory was full. They are read back later. */
 	spilled: number;
-	/** Started here, not ended. */
-	readonly open: Map<string, LedgerRow>;
+	/** Requests not ended whose start record is here. */
+	open: number;
 	/** fdatasync failed: what it holds may be gone although it reads well, so younger copies of it must stay. */
 	suspect: boolean;
 	/** Holds damage: kept beside the journal, renamed, for a person to look at. */
@@ -32,7 +30,7 @@ export function newSegment(sequence: number): Segment {
 		bytes: 0,
 		unsent: 0,
 		spilled: 0,
-		open: new Map(),
+		open: 0,
 		suspect: false,
 		damaged: false,
 	};
@@ -44,5 +42,5 @@ export function segmentSequence(name: string): number | undefined {
 }
 
 export function isSpent(segment: Segment): boolean {
-	return segment.file === undefined && segment.unsent === 0 && segment.spilled === 0 && segment.open.size === 0;
+	return segment.file === undefined && segment.unsent === 0 && segment.spilled === 0 && segment.open === 0;
 }
