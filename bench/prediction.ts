@@ -39,7 +39,7 @@ const result = await comparePrediction({
 	speed: Number(values.speed),
 	ini: `[request_scheduler]\nscheduler = ${values.scheduler}\n[capacity]\nmax_concurrent = ${values.concurrent}\n${values.capacity.join("\n")}\n`,
 	...(values.real !== undefined && { real: JSON.parse(readFileSync(values.real, "utf8")) }),
-	...(values.save !== undefined && { onReal: (waits) => writeFileSync(values.save!, JSON.stringify(waits)) }),
+	...(values.save !== undefined && { onReal: (requests) => writeFileSync(values.save!, JSON.stringify(requests)) }),
 	scenario: predictionScenario(Number(values.requests), rate, Number(values.answer)),
 });
 const cell = (value: number) => value.toFixed(0).padStart(9);

@@ -57,6 +57,13 @@ export function positive(text: string): number {
 	return value;
 }
 
+export function notNegative(text: string): number {
+	const value = Number(text);
+	if (text.trim() === "" || !(value >= 0 && value <= 1e12))
+		throw new InvalidArgumentError("It must be a number from 0.");
+	return value;
+}
+
 export function wholeNumber(min: number, max: number): (text: string) => number {
 	return (text) => {
 		const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;

@@ -7,13 +7,14 @@ import { parse } from "yaml";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { RoutingRule } from "../core/model/policy.ts";
+import type { Millis } from "../core/model/units.ts";
 import { ENGINE_PROFILE_NAMES, ENGINE_PROFILES, type EngineProfileName } from "../simulate/engine-profiles.ts";
 import { type SimulationReport, simulateConfig } from "../simulate/report.ts";
 import { readRules } from "../simulate/rules.ts";
 import { readScenario, type Scenario, ScenarioError, scenarioArrivals } from "../simulate/scenario.ts";
 import { openTrace, TraceError } from "../simulate/traces.ts";
 import { type SimulatedArrival, traceArrivals } from "../simulate/workload.ts";
-import { positive, reportingUserErrors, UserError } from "./capacity-proposal.ts";
+import { notNegative, positive, reportingUserErrors, UserError } from "./capacity-proposal.ts";
 import { type CommandIo, EXIT_CONFIG, EXIT_FAILURE, problemsOf, processIo } from "./config-options.ts";
 import { simulationPage } from "./simulate-page.ts";
 import { simulationTable } from "./simulate-report.ts";
@@ -46,6 +47,7 @@ interface SimulateFlags {
 	readonly policy?: string;
 	readonly engineProfile?: EngineProfileName;
 	readonly speedUp: number;
+	readonly networkDelay: Millis;
 	readonly json?: boolean;
 	readonly html?: string;
 }
@@ -67,6 +69,11 @@ export function simulateCommand(io: CommandIo = processIo()): Command {
 		)
 		.addOption(
 			new Option("--speed-up <factor>", "2 lets everything arrive in half the time").argParser(positive).default(1),
+		)
+		.addOption(
+			new Option("--network-delay <ms>", "from the gateway to its engine, and again back")
+				.argParser(notNegative)
+				.default(1),
 		)
 		.option("--json", "print the result as JSON")
 		.option("--html <file>", "write a page with plots, complete in itself")
@@ -114,6 +121,7 @@ function run(flags: SimulateFlags, io: CommandIo): void {
 					config: loaded.config,
 					profile,
 					arrivals: source.arrivals(),
+					network: { requestMs: flags.networkDelay, responseMs: flags.networkDelay },
 					...(rules === undefined ? {} : { rules }),
 				}),
 			);

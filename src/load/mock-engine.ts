@@ -5,22 +5,23 @@
  * far it got, not once per token.
  */
 import { performance } from "node:perf_hooks";
-import type { Tokens } from "../core/model/units.ts";
+import type { Millis, Tokens } from "../core/model/units.ts";
 import { EngineModel } from "../simulate/engine-model.ts";
 import type { EngineProfile } from "../simulate/engine-profiles.ts";
 
 export interface SequenceListener {
 	/** Produced so far; at least one more than before. */
 	produced(tokens: Tokens): void;
-	/** Called after the last `produced`. */
-	finished(): void;
+	/** Called after the last `produced`. `at`: when its last step ended, which may be a little before now; of `performance.now()`. */
+	finished(at: Millis): void;
 }
 
 interface Running {
 	readonly listener: SequenceListener;
 	tokens: Tokens;
 	told: Tokens;
-	finished: boolean;
+	/** Of the engine's clock; undefined while it runs. */
+	finishedAt: Millis | undefined;
 }
 
 const LONGEST_TIMER_MS = 0x7fffffff;
@@ -43,7 +44,7 @@ export class MockEngine {
 	submit(promptTokens: Tokens, outputTokens: Tokens, listener: SequenceListener): number {
 		this.#advance();
 		const id = ++this.#lastId;
-		this.#sequences.set(id, { listener, tokens: 0, told: 0, finished: false });
+		this.#sequences.set(id, { listener, tokens: 0, told: 0, finishedAt: undefined });
 		this.model.submit(id, promptTokens, outputTokens, this.#now());
 		this.#arm();
 		return id;
@@ -55,7 +56,7 @@ export class MockEngine {
 		if (sequence === undefined) return;
 		this.#sequences.delete(id);
 		sequence.told = Number.POSITIVE_INFINITY;
-		sequence.finished = false;
+		sequence.finishedAt = undefined;
 		this.model.cancel(id, Math.max(this.#now(), 0));
 		this.#arm();
 	}
@@ -93,7 +94,7 @@ export class MockEngine {
 				const sequence = this.#sequences.get(event.id);
 				if (sequence === undefined) continue;
 				if (event.kind === "finished") {
-					sequence.finished = true;
+					sequence.finishedAt = event.at;
 					this.#sequences.delete(event.id);
 					continue;
 				}
@@ -107,7 +108,8 @@ export class MockEngine {
 			if (sequence.told === Number.POSITIVE_INFINITY) continue;
 			sequence.told = sequence.tokens;
 			sequence.listener.produced(sequence.tokens);
-			if (sequence.finished && sequence.told !== Number.POSITIVE_INFINITY) sequence.listener.finished();
+			const { finishedAt } = sequence;
+			if (finishedAt !== undefined) sequence.listener.finished(this.#origin + finishedAt / this.#speed);
 		}
 	}
 }

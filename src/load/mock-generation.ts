@@ -7,6 +7,7 @@
  */
 import type { ServerResponse } from "node:http";
 import { performance } from "node:perf_hooks";
+import type { Millis } from "../core/model/units.ts";
 import type { MockEngine } from "./mock-engine.ts";
 import type { Fault } from "./mock-fault.ts";
 import type { LedgerEntry, MockLedger } from "./mock-ledger.ts";
@@ -26,6 +27,8 @@ export interface GenerationParts {
 	/** Of the real clock. */
 	readonly arrivedAtMs: number;
 }
+
+const epochOf = (at: Millis) => performance.timeOrigin + at;
 
 /** Text made for one `write`; well below what would hold up the loop, above what a full socket takes. */
 const MAX_TOKENS_PER_WRITE = 64;
@@ -52,7 +55,7 @@ export class Generation {
 	}
 
 	start(): void {
-		const { request, response, engine } = this.#parts;
+		const { request, response, engine, entry } = this.#parts;
 		response.on("close", this.#closed);
 		if (request.stream) {
 			// vLLM says 200 when it accepts a request, long before the first token.
@@ -64,9 +67,10 @@ export class Generation {
 		for (const [index, sequence] of request.sequences.entries()) {
 			const id = engine.submit(sequence.promptTokens, Math.max(1, sequence.outputTokens), {
 				produced: (tokens) => this.#progress(index, tokens),
-				finished: () => this.#finish(),
+				finished: (at) => this.#finish(at),
 			});
 			this.#ids.push(id);
+			entry.submitted_at ??= epochOf(performance.now());
 		}
 	}
 
@@ -86,9 +90,11 @@ export class Generation {
 		if (made >= limit) this.#interrupted(made);
 	}
 
-	#finish(): void {
-		if (this.#stopped || --this.#unfinished > 0) return;
+	#finish(at: Millis): void {
 		const { request, response, wire, entry } = this.#parts;
+		// The writing of the last token may have settled it already.
+		entry.finished_at = epochOf(at);
+		if (this.#stopped || --this.#unfinished > 0) return;
 		if (request.stream) {
 			this.#write();
 			return;

@@ -4,7 +4,7 @@
  * `completion_tokens` counts tokens the engine made, sent or not; `prompt_tokens` counts once the prompt was read (first token) and is
  * 0 for a request that left before. The last `keep` requests are listed; the totals cover all.
  */
-import type { Tokens } from "../core/model/units.ts";
+import type { EpochMillis, Tokens } from "../core/model/units.ts";
 
 export type LedgerStatus = "running" | "finished" | "aborted" | "failed";
 
@@ -19,6 +19,9 @@ export interface LedgerEntry {
 	completion_tokens: Tokens;
 	/** Of these, handed to the socket. */
 	sent_tokens: Tokens;
+	/** When the engine got it, and when the last step of its answer ended; of the wall clock. Absent before. */
+	submitted_at?: EpochMillis;
+	finished_at?: EpochMillis;
 }
 
 export interface LedgerTotals {

@@ -18,7 +18,7 @@ import type { Millis } from "../core/model/units.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { EngineProfile } from "./engine-profiles.ts";
 import { jain, type ServiceReport, ServiceTracker } from "./service.ts";
-import { type SimulatedRequest, simulate } from "./simulation.ts";
+import { type NetworkDelay, type SimulatedRequest, simulate } from "./simulation.ts";
 import type { SimulatedArrival } from "./workload.ts";
 
 interface Quantiles {
@@ -70,6 +70,8 @@ export interface SimulationInput {
 	readonly arrivals: Iterable<SimulatedArrival>;
 	/** Default: the rules a new installation starts with. */
 	readonly rules?: readonly RoutingRule[];
+	/** Default: none. */
+	readonly network?: NetworkDelay;
 	/** Told of every request as it ends. */
 	readonly onEnd?: (arrival: SimulatedArrival, request: SimulatedRequest) => void;
 }
@@ -86,7 +88,15 @@ const CONTROL_MS: Millis = 200;
 /** Tenants beyond that are counted together. */
 const MAX_TENANTS = 1000;
 
-export function simulateConfig({ name, config, profile, arrivals, rules, onEnd }: SimulationInput): SimulationReport {
+export function simulateConfig({
+	name,
+	config,
+	profile,
+	arrivals,
+	rules,
+	network,
+	onEnd,
+}: SimulationInput): SimulationReport {
 	const compiled = compile(config, []);
 	const guard = new CapacityGuard(compiled.guard);
 	const adaptive = compiled.pools.map(({ control, provider }) =>
@@ -121,8 +131,6 @@ export function simulateConfig({ name, config, profile, arrivals, rules, onEnd }
 		}
 		return group;
 	};
-	const groupsOf = (request: Tracked) => [total, queues[request.queue]!, tenantOf(request.arrival.metadata.accountId)];
-
 	const service = new ServiceTracker();
 
 	function admit(source: SimulatedArrival, now: Millis): Tracked | undefined {
@@ -153,13 +161,8 @@ export function simulateConfig({ name, config, profile, arrivals, rules, onEnd }
 			promptTokens,
 			outputTokens,
 			expectedOutputTokens: submit.completionTokens,
-			weight: submit.weight,
-			timeoutMs: submit.timeoutMs,
-			pools: submit.pools,
-			mayUpgrade: submit.mayUpgrade,
 			observed: submit.observed,
-			buffered: submit.buffered,
-			rule: submit.rule,
+			submit,
 		};
 	}
 
@@ -169,6 +172,7 @@ export function simulateConfig({ name, config, profile, arrivals, rules, onEnd }
 		requests: arrivals,
 		admit,
 		everyToken: adapts,
+		...(network && { network }),
 		...(adapts
 			? {
 					onInstant: (_: Millis, core: SchedulingCore) => {
@@ -202,7 +206,11 @@ export function simulateConfig({ name, config, profile, arrivals, rules, onEnd }
 				lifecycle.used(request.arrival, outputTokens, finishedMs);
 				service.served(accountId, promptTokens, outputTokens, firstTokenMs ?? finishedMs, finishedMs);
 			}
-			for (const group of groupsOf(request)) group.end(request);
+			const waitBucket = bucketOf(waitOf(request));
+			const ttftBucket = bucketOf(ttftOf(request));
+			total.end(request, waitBucket, ttftBucket);
+			queues[request.queue]!.end(request, waitBucket, ttftBucket);
+			tenantOf(accountId).end(request, waitBucket, ttftBucket);
 			series[request.queue]!.end(request);
 			const at = request.finishedMs ?? request.endedMs!;
 			if (request.finishedMs === undefined) lifecycle.withdrawn(request.arrival, at);
@@ -262,7 +270,8 @@ class Group {
 		this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
 	}
 
-	end(request: Tracked): void {
+	/** @param waitBucket and @param ttftBucket as `bucketOf` says, since several groups take the same request */
+	end(request: Tracked, waitBucket: number, ttftBucket: number): void {
 		this.#preemptions += request.preempted ?? 0;
 		if (request.finishedMs === undefined) {
 			this.refuse(request.refused ?? "none");
@@ -276,8 +285,8 @@ class Group {
 		if (this.#tenantTokens.size < MAX_TENANTS || this.#tenantTokens.has(accountId))
 			this.#tenantTokens.set(accountId, (this.#tenantTokens.get(accountId) ?? 0) + tokens);
 		if (request.payer !== undefined && request.payer !== request.queue) this.#upgrades++;
-		this.#wait.add((request.dispatchedMs ?? request.finishedMs) - request.arrivalMs);
-		this.#ttft.add((request.firstTokenMs ?? request.finishedMs) - request.arrivalMs);
+		this.#wait.add(waitOf(request), waitBucket);
+		this.#ttft.add(ttftOf(request), ttftBucket);
 	}
 
 	jain(): number {
@@ -354,7 +363,18 @@ class Series {
 	}
 }
 
+/** Of one that finished; of any other they mean nothing. */
+const waitOf = ({ arrivalMs, dispatchedMs, finishedMs }: SimulatedRequest): Millis =>
+	(dispatchedMs ?? finishedMs ?? arrivalMs) - arrivalMs;
+const ttftOf = ({ arrivalMs, firstTokenMs, finishedMs }: SimulatedRequest): Millis =>
+	(firstTokenMs ?? finishedMs ?? arrivalMs) - arrivalMs;
+
 const GROWTH = Math.log(1.01);
+const NO_BUCKET = -1;
+
+function bucketOf(ms: Millis): number {
+	return ms < 0.1 ? NO_BUCKET : Math.floor(Math.log(ms * 10) / GROWTH);
+}
 
 /** Counts in buckets 1 % wide; below a tenth of a millisecond counts as nothing. */
 class LogHistogram {
@@ -363,14 +383,14 @@ class LogHistogram {
 	#count = 0;
 	#sum = 0;
 
-	add(ms: Millis): void {
+	/** @param bucket as `bucketOf` says */
+	add(ms: Millis, bucket: number): void {
 		this.#count++;
 		this.#sum += ms;
-		if (ms < 0.1) {
+		if (bucket === NO_BUCKET) {
 			this.#zero++;
 			return;
 		}
-		const bucket = Math.floor(Math.log(ms * 10) / GROWTH);
 		while (this.#buckets.length <= bucket) this.#buckets.push(0);
 		this.#buckets[bucket]! += 1;
 	}

@@ -16,6 +16,7 @@
  * names the field. Units: milliseconds, tokens, requests per second over all tenants of a tier.
  */
 import type { RoutingRule } from "../core/model/policy.ts";
+import type { RoutingMetadata } from "../core/model/routing.ts";
 import type { Millis, Tokens } from "../core/model/units.ts";
 import { ENGINE_PROFILE_NAMES, type EngineProfileName, findEngineProfile } from "./engine-profiles.ts";
 import { Random } from "./random.ts";
@@ -223,17 +224,15 @@ export function* scenarioArrivals(scenario: Scenario, speedUp: number): Generato
 	const heads = streams.map((stream) => stream.next());
 	for (;;) {
 		let soonest = -1;
-		for (const [index, head] of heads.entries()) {
-			const best = heads[soonest];
-			if (
-				head.done !== true &&
-				(best === undefined || best.done === true || head.value.arrivalMs < best.value.arrivalMs)
-			)
-				soonest = index;
+		let soonestMs = Number.POSITIVE_INFINITY;
+		for (let index = 0; index < heads.length; index++) {
+			const head = heads[index]!;
+			if (head.done === true || head.value.arrivalMs >= soonestMs) continue;
+			soonest = index;
+			soonestMs = head.value.arrivalMs;
 		}
-		const head = heads[soonest];
-		if (head === undefined || head.done === true) return;
-		yield head.value;
+		if (soonest < 0) return;
+		yield heads[soonest]!.value as SimulatedArrival;
 		heads[soonest] = streams[soonest]!.next();
 	}
 }
@@ -241,22 +240,27 @@ export function* scenarioArrivals(scenario: Scenario, speedUp: number): Generato
 function* tierArrivals(tier: ScenarioTier, seed: number, speedUp: number): Generator<SimulatedArrival, void> {
 	const random = new Random(seed);
 	const next = tier.regular ? regularAfter(tier) : poissonAfter(tier, random);
+	const tenants = Array.from({ length: tier.tenants }, (_, index) => metadataOf(tier, index + 1));
 	for (let at = next(tier.fromMs); at < tier.untilMs; at = next(at)) {
 		if ((at - tier.fromMs) % (tier.onMs + tier.offMs) >= tier.onMs) continue;
 		yield {
 			arrivalMs: at / speedUp,
-			metadata: {
-				tier: tier.tier,
-				...(tier.environment === undefined ? {} : { environment: tier.environment }),
-				...(tier.workload === undefined ? {} : { workload: tier.workload }),
-				accountId: tier.tenants === 1 ? tier.name : `${tier.name}-${random.integer(1, tier.tenants)}`,
-				routedBy: "token",
-			},
+			metadata: tenants.length === 1 ? tenants[0]! : tenants[random.integer(0, tenants.length - 1)]!,
 			promptTokens: draw(tier.prompt, random),
 			outputTokens: draw(tier.output, random),
 			stream: tier.stream,
 		};
 	}
+}
+
+function metadataOf(tier: ScenarioTier, tenant: number): RoutingMetadata {
+	return {
+		tier: tier.tier,
+		...(tier.environment === undefined ? {} : { environment: tier.environment }),
+		...(tier.workload === undefined ? {} : { workload: tier.workload }),
+		accountId: tier.tenants === 1 ? tier.name : `${tier.name}-${tenant}`,
+		routedBy: "token",
+	};
 }
 
 /** Thinning: candidates at the highest rate, each kept with the part that the rate at its time is of it. */

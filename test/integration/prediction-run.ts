@@ -6,14 +6,18 @@
  * clients. The gateway's clock cannot be scaled, so the mock's engine is `speed` times as fast and the simulator gets a profile whose steps
  * are as many times shorter: both see the same milliseconds. The wait is what the gateway says in `X-Queue-Wait-Ms`, whole milliseconds.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { loadConfig } from "../../src/config/load.ts";
+import type { Millis } from "../../src/core/model/units.ts";
 import { generateLoad, type LoadRequest } from "../../src/load/load-generator.ts";
+import type { LedgerReport } from "../../src/load/mock-ledger.ts";
 import type { EngineProfile } from "../../src/simulate/engine-profiles.ts";
 import { simulateConfig } from "../../src/simulate/report.ts";
 import { readScenario, scenarioArrivals } from "../../src/simulate/scenario.ts";
@@ -28,12 +32,19 @@ export interface PredictionOptions {
 	/** As `readScenario` takes it. */
 	readonly scenario: unknown;
 	/** What the gateway did in an earlier run of the same arrivals, instead of a run now. */
-	readonly real?: readonly RealWait[];
-	readonly onReal?: (waits: readonly RealWait[]) => void;
+	readonly real?: readonly RealRequest[];
+	readonly onReal?: (requests: readonly RealRequest[]) => void;
 }
 
-/** Milliseconds in the queue; null when it was not answered. */
-export type RealWait = number | null;
+/** What the gateway and the mock LLM say of a request; null when it was not answered. */
+export type RealRequest = {
+	/** In the queue. */
+	readonly waitMs: Millis;
+	/** From the gateway's decision to send it until the engine had it. */
+	readonly toEngineMs: Millis;
+	/** From the end of the engine's last step for it until the gateway had settled it. */
+	readonly fromEngineMs: Millis;
+} | null;
 
 export interface TierComparison {
 	readonly tier: string;
@@ -66,9 +77,9 @@ export function scaledProfile(profile: EngineProfile, speed: number): EngineProf
 export async function comparePrediction(options: PredictionOptions): Promise<readonly TierComparison[]> {
 	const arrivals = [...scenarioArrivals(readScenario(options.scenario), 1)];
 	const simulated = simulateArrivals(options, arrivals);
-	const waits = options.real ?? (await serveArrivals(options, arrivals));
-	options.onReal?.(waits);
-	const real = waits.map((wait) => ({ waitMs: wait ?? undefined }));
+	const served = options.real ?? (await serveArrivals(options, arrivals));
+	options.onReal?.(served);
+	const real = served.map((request) => ({ waitMs: request?.waitMs }));
 	const tiers = new Map<string, number[]>();
 	for (const [index, { metadata }] of arrivals.entries()) {
 		const tier = metadata.accountId.replace(/-\d+$/, "");
@@ -124,7 +135,7 @@ function simulateArrivals(
 async function serveArrivals(
 	{ profile, speed, ini }: PredictionOptions,
 	arrivals: readonly SimulatedArrival[],
-): Promise<readonly RealWait[]> {
+): Promise<readonly RealRequest[]> {
 	const folder = mkdtempSync(join(tmpdir(), "prediction-"));
 	const children: ChildProcess[] = [];
 	try {
@@ -147,20 +158,61 @@ async function serveArrivals(
 			...["start", "--config", config, "--upstream", mock, "--data-dir", folder, "--port", "0", "--admin-port", "0"],
 			"--json",
 		);
-		const seen: RealWait[] = arrivals.map(() => null);
+		const ids: (string | undefined)[] = arrivals.map(() => undefined);
 		await generateLoad({
 			baseUrl: gateway,
 			maxInFlight: arrivals.length,
 			requests: arrivals.map(requestOf),
 			onResult: ({ tier: index, status, headers }) => {
-				if (status === 200) seen[Number(index)] = Number(headers["x-queue-wait-ms"]);
+				if (status === 200) ids[Number(index)] = String(headers["x-request-id"]);
 			},
 		});
-		return seen;
+		const { requests } = (await (await fetch(`${mock}/mock/ledger`)).json()) as LedgerReport;
+		const gatewayProcess = children[1]!;
+		const gone = once(gatewayProcess, "exit");
+		gatewayProcess.kill("SIGTERM");
+		await gone;
+		return compareLedgers(ids, requests, await settledRows(config, folder));
 	} finally {
 		for (const child of children) child.kill("SIGKILL");
 		rmSync(folder, { recursive: true, force: true });
 	}
+}
+
+interface SettledRow {
+	readonly request_id: string;
+	readonly wait_ms: number;
+	readonly duration_ms: number;
+	readonly started_at: string;
+}
+
+async function settledRows(config: string, folder: string): Promise<readonly SettledRow[]> {
+	const { stdout } = await promisify(execFile)(
+		process.execPath,
+		[CLI, "usage", "--requests", "--json", "--config", config, "--data-dir", folder],
+		{ maxBuffer: 1e9 },
+	);
+	return (JSON.parse(stdout) as { readonly requests: readonly SettledRow[] }).requests;
+}
+
+function compareLedgers(
+	ids: readonly (string | undefined)[],
+	produced: LedgerReport["requests"],
+	settled: readonly SettledRow[],
+): readonly RealRequest[] {
+	const producedOf = new Map(produced.map((entry) => [entry.request_id, entry]));
+	const settledOf = new Map(settled.map((row) => [row.request_id, row]));
+	return ids.map((id) => {
+		if (id === undefined) return null;
+		const { submitted_at, finished_at } = producedOf.get(id)!;
+		const { wait_ms: waitMs, duration_ms, started_at } = settledOf.get(id)!;
+		const startedAt = Date.parse(started_at);
+		return {
+			waitMs,
+			toEngineMs: submitted_at! - startedAt - waitMs,
+			fromEngineMs: startedAt + duration_ms - finished_at!,
+		};
+	});
 }
 
 function requestOf(arrival: SimulatedArrival, index: number): LoadRequest {

@@ -4,7 +4,7 @@
  */
 import { expect, test } from "vitest";
 import { ENGINE_PROFILES } from "../../src/simulate/engine-profiles.ts";
-import { comparePrediction, type RealWait } from "./prediction-run.ts";
+import { comparePrediction, type RealRequest } from "./prediction-run.ts";
 
 const tier = (name: string, more: object) => ({
 	name,
@@ -17,7 +17,7 @@ const tier = (name: string, more: object) => ({
 });
 
 test("a burst waits in the gateway as the simulator says, tier by tier, relative to the longest wait", async () => {
-	let real: readonly RealWait[] = [];
+	let real: readonly RealRequest[] = [];
 	const result = await comparePrediction({
 		profile: ENGINE_PROFILES["a100-8b"],
 		speed: 4,
@@ -31,11 +31,11 @@ test("a burst waits in the gateway as the simulator says, tier by tier, relative
 				tier("batch", { tier: "internal", workload: "batch" }),
 			],
 		},
-		onReal: (waits) => {
-			real = waits;
+		onReal: (requests) => {
+			real = requests;
 		},
 	});
-	expect(real.every((wait) => wait !== null)).toBe(true);
+	expect(real.every((request) => request !== null)).toBe(true);
 	expect(result.map(({ refused }) => refused)).toEqual(result.map(() => ({ real: 0, simulated: 0 })));
 	const longest = (pick: (one: (typeof result)[number]) => number) => Math.max(...result.map(pick));
 	const [realLongest, simulatedLongest] = [longest(({ p99 }) => p99.real), longest(({ p99 }) => p99.simulated)];

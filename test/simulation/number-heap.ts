@@ -1,12 +1,13 @@
 /** A binary heap of numbers that each carry an index, smallest first; equal ones in the order they came. For event lists of the tests. */
 export class NumberHeap {
-	readonly #key: number[] = [];
-	readonly #order: number[] = [];
-	readonly #index: number[] = [];
+	#key = new Float64Array(64);
+	#order = new Float64Array(64);
+	#index = new Int32Array(64);
+	#size = 0;
 	#pushed = 0;
 
 	get size(): number {
-		return this.#key.length;
+		return this.#size;
 	}
 
 	/** The smallest number. There must be one. */
@@ -15,42 +16,58 @@ export class NumberHeap {
 	}
 
 	push(key: number, index: number): void {
-		this.#key.push(key);
-		this.#order.push(this.#pushed++);
-		this.#index.push(index);
-		let child = this.#key.length - 1;
-		while (child > 0) {
-			const parent = (child - 1) >> 1;
-			if (!this.#before(child, parent)) break;
-			this.#swap(parent, child);
-			child = parent;
+		if (this.#size === this.#key.length) this.#grow();
+		let place = this.#size++;
+		// The newest of equals stays behind the others, so that the key alone decides.
+		while (place > 0) {
+			const parent = (place - 1) >> 1;
+			if (this.#key[parent]! <= key) break;
+			this.#move(parent, place);
+			place = parent;
 		}
+		this.#put(place, key, this.#pushed++, index);
 	}
 
 	/** Takes the smallest number out and returns its index. */
 	pop(): number {
 		const index = this.#index[0]!;
-		const last = this.#key.length - 1;
-		this.#swap(0, last);
-		this.#key.pop();
-		this.#order.pop();
-		this.#index.pop();
-		let parent = 0;
-		for (let child = 1; child < last; child = 2 * parent + 1) {
-			if (child + 1 < last && this.#before(child + 1, child)) child++;
-			if (!this.#before(child, parent)) break;
-			this.#swap(parent, child);
-			parent = child;
+		const last = --this.#size;
+		const key = this.#key[last]!;
+		const order = this.#order[last]!;
+		let place = 0;
+		for (let child = 1; child < last; child = 2 * place + 1) {
+			if (child + 1 < last && this.#before(child + 1, this.#key[child]!, this.#order[child]!)) child++;
+			if (!this.#before(child, key, order)) break;
+			this.#move(child, place);
+			place = child;
 		}
+		this.#put(place, key, order, this.#index[last]!);
 		return index;
 	}
 
-	#before(a: number, b: number): boolean {
-		const difference = this.#key[a]! - this.#key[b]!;
-		return difference < 0 || (difference === 0 && this.#order[a]! < this.#order[b]!);
+	#before(place: number, key: number, order: number): boolean {
+		const difference = this.#key[place]! - key;
+		return difference < 0 || (difference === 0 && this.#order[place]! < order);
 	}
 
-	#swap(a: number, b: number): void {
-		for (const list of [this.#key, this.#order, this.#index]) [list[a], list[b]] = [list[b]!, list[a]!];
+	#move(from: number, to: number): void {
+		this.#put(to, this.#key[from]!, this.#order[from]!, this.#index[from]!);
+	}
+
+	#put(place: number, key: number, order: number, index: number): void {
+		this.#key[place] = key;
+		this.#order[place] = order;
+		this.#index[place] = index;
+	}
+
+	#grow(): void {
+		const length = 2 * this.#key.length;
+		const [key, order, index] = [this.#key, this.#order, this.#index];
+		this.#key = new Float64Array(length);
+		this.#order = new Float64Array(length);
+		this.#index = new Int32Array(length);
+		this.#key.set(key);
+		this.#order.set(order);
+		this.#index.set(index);
 	}
 }

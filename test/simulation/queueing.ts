@@ -37,12 +37,12 @@ export interface QueueOptions {
 	readonly makeCore?: (settings: CoreSettings) => SchedulingCore;
 }
 
-export function serve(jobs: readonly Job[], options: QueueOptions): void {
+export function serve(jobs: Iterable<Job>, options: QueueOptions): void {
 	if (options.wrong === undefined) serveByCore(jobs, options);
 	else serveWrongly(jobs, options.servers, options.wrong);
 }
 
-function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
+function serveByCore(jobs: Iterable<Job>, options: QueueOptions): void {
 	const queues = priorityQueues({ levels: 5, defaultPriority: 4 }).map((queue) => ({
 		...queue,
 		maxDepth: options.maxDepth ?? 1e7,
@@ -72,6 +72,9 @@ function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
 	const paths = new Map<string, ReturnType<typeof flowPath>>();
 	const byTicket = new Map<number, Job>();
 	const ends = new NumberHeap();
+	// Both are the caller's again when the call returns.
+	const request = submitRequest({ flow: flowPath([]), promptTokens: 0, completionTokens: 0 });
+	const usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 };
 	let now = 0;
 	const drain = () => {
 		for (let decision = core.next(); decision !== undefined; decision = core.next()) {
@@ -91,7 +94,8 @@ function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
 		const job = byTicket.get(ticket)!;
 		byTicket.delete(ticket);
 		job.endMs = now;
-		core.finish(ticket, { promptTokens: costOfJob(job), completionTokens: 0, cachedTokens: 0 }, now);
+		usage.promptTokens = costOfJob(job);
+		core.finish(ticket, usage, now);
 		drain();
 	};
 	for (const job of jobs) {
@@ -105,13 +109,10 @@ function serveByCore(jobs: readonly Job[], options: QueueOptions): void {
 			path = flowPath(job.flow.split("/"));
 			paths.set(job.flow, path);
 		}
-		const request = submitRequest({
-			flow: path,
-			queue: job.queue,
-			weight: job.weight ?? 1,
-			promptTokens: costOfJob(job),
-			completionTokens: 0,
-		});
+		request.flow = path;
+		request.queue = job.queue;
+		request.weight = job.weight ?? 1;
+		request.promptTokens = costOfJob(job);
 		const ticket = core.submit(request, now);
 		byTicket.set(ticket, job);
 		drain();
@@ -128,7 +129,7 @@ function costOfJob(job: Job): number {
 	return Math.max(1, Math.round(job.cost ?? job.serviceMs));
 }
 
-function serveWrongly(jobs: readonly Job[], servers: number, pick: WrongPick): void {
+function serveWrongly(jobs: Iterable<Job>, servers: number, pick: WrongPick): void {
 	const waiting: Job[] = [];
 	const ends = new NumberHeap();
 	let now = 0;

@@ -67,6 +67,8 @@ export class Estimator {
 	/** Ends of the list of flows: `older` of it is the newest, `newer` the oldest. */
 	readonly #ends: FlowState;
 	#flowCount = 0;
+	/** The last of #models. */
+	#latestModel = "";
 	readonly #estimate: Estimate = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 };
 
 	constructor(options: EstimatorOptions = {}) {
@@ -135,9 +137,12 @@ export class Estimator {
 	}
 
 	#touchModel(name: string): ModelState {
-		const model = this.#models.get(name) ?? newModel(this.#initialCompletion);
+		const known = this.#models.get(name);
+		if (known !== undefined && name === this.#latestModel) return known;
+		const model = known ?? newModel(this.#initialCompletion);
 		this.#models.delete(name);
 		this.#models.set(name, model);
+		this.#latestModel = name;
 		if (this.#models.size > this.#maxModels) this.#forgetOldestModel();
 		return model;
 	}

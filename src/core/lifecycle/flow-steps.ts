@@ -17,11 +17,12 @@ export class FlowPaths {
 	}
 
 	pathOf(metadata: RoutingMetadata, model: string): FlowPath {
-		const keys = this.#steps.map((step) => keyOf(step, metadata, model));
-		const id = keys.join("\0");
+		const steps = this.#steps;
+		let id = steps.length === 0 ? "" : keyOf(steps[0]!, metadata, model);
+		for (let index = 1; index < steps.length; index++) id += `\0${keyOf(steps[index]!, metadata, model)}`;
 		let path = this.#known.get(id);
 		if (path === undefined) {
-			path = flowPath(keys);
+			path = flowPath(steps.map((step) => keyOf(step, metadata, model)));
 			if (this.#known.size >= FlowPaths.#KEEP) this.#known.clear();
 			this.#known.set(id, path);
 		}

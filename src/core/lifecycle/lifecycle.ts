@@ -17,7 +17,7 @@ import type { RequestFacts } from "../model/request-facts.ts";
 import type { RequestHints, RoutingMetadata, TokenTraits } from "../model/routing.ts";
 import type { Millis, Tokens } from "../model/units.ts";
 import type { Usage } from "../model/usage.ts";
-import { type SubmitRequest, submitRequest } from "../schedule/submit-request.ts";
+import type { SubmitRequest } from "../schedule/submit-request.ts";
 import { FlowPaths, type FlowStep } from "./flow-steps.ts";
 
 /** A pool as the life cycle needs it. */
@@ -240,7 +240,7 @@ export class Lifecycle {
 		const estimate = estimator.estimate(facts, model, flowKey, left);
 		const limited = this.#limit(rule, estimate.promptTokens + estimate.completionTokens, now);
 		if (limited !== undefined) return limited;
-		const submit = submitRequest({
+		const submit: SubmitRequest = {
 			pools,
 			queue: allocation.queue,
 			flow: path,
@@ -260,7 +260,8 @@ export class Lifecycle {
 			bodyBytes: context.bodyBytes,
 			observed: facts.stream || pool.forceStream,
 			buffered: !facts.stream,
-		});
+			affinityEndpoint: -1,
+		};
 		return {
 			kind: "admitted",
 			arrival: {
