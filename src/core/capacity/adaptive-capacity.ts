@@ -123,8 +123,12 @@ export class AdaptiveCapacity implements PoolObserver {
 	tick(now: Millis, pool: Pool): CapacitySettings {
 		const capacity = { ...this.#settings.capacity, ...this.found };
 		this.#follow(pool);
-		const held = pool.blockedBy === "space" || pool.blockedBy === "window" ? pool.blockedBy : "none";
-		const closed = pool.endpoints.reduce((sum, { up, headroomSequences }) => sum + (up ? headroomSequences : 0), 0);
+		// Halves of a pool have one engine: what is held in either waits for it.
+		const halves = pool.beside === undefined ? [pool] : [pool, pool.beside];
+		const held = halves.map(({ blockedBy }) => blockedBy).find((why) => why === "space" || why === "window") ?? "none";
+		const closed = halves
+			.flatMap(({ endpoints }) => endpoints)
+			.reduce((sum, { up, headroomSequences }) => sum + (up ? headroomSequences : 0), 0);
 		this.#controller?.tick(now, held, closed);
 		const pressure = this.#target?.tick(now);
 		const found = this.limit ?? capacity.maxConcurrent;

@@ -27,6 +27,8 @@ export class Endpoint {
 	/** Rows of the requests that run here, in no order, and since when each does. */
 	readonly rows: number[] = [];
 	readonly #since: Millis[] = [];
+	/** The same replica as the other half of its pool has it: both together stay within the room of both. */
+	beside: Endpoint | undefined;
 
 	configure(sequencesMax: number, tokensMax: Tokens, headroom: number): void {
 		this.sequencesMax = sequencesMax;
@@ -58,12 +60,25 @@ export class Endpoint {
 
 	/** Room for a privileged request in its turn. */
 	fitsPrivileged(sequences: number, tokens: Tokens): boolean {
-		return this.sequences + sequences <= this.sequencesMax && this.tokens + tokens <= this.tokensMax;
+		const fits = this.sequences + sequences <= this.sequencesMax && this.tokens + tokens <= this.tokensMax;
+		if (this.beside === undefined) return fits;
+		return (fits || this.sequences === 0) && this.#fitsWhole(this.beside, sequences, tokens);
+	}
+
+	/**
+	 * While shares change, a half may still have in flight what is the other's by now; and what is larger than both halves runs alone in
+	 * its own, with room of the other.
+	 */
+	#fitsWhole(beside: Endpoint, sequences: number, tokens: Tokens): boolean {
+		return (
+			this.sequences + beside.sequences + sequences <= this.sequencesMax + beside.sequencesMax &&
+			this.tokens + beside.tokens + tokens <= this.tokensMax + beside.tokensMax
+		);
 	}
 
 	/** Room for an ordinary request, the prefill window aside; alone on its endpoint it may use everything. */
 	fitsOrdinary(sequences: number, tokens: Tokens): boolean {
-		if (this.sequences === 0) return sequences <= this.sequencesMax && tokens <= this.tokensMax;
+		if (this.sequences === 0) return this.fitsPrivileged(sequences, tokens);
 		return (
 			this.sequences - this.aheadSequences + sequences <= this.sequencesMax - this.headroomSequences &&
 			this.tokens - this.aheadTokens + tokens <= this.tokensMax - this.headroomTokens &&

@@ -104,7 +104,8 @@ export class Admission {
 		let worstPool = pool;
 		let worst = queue;
 		for (const other of this.pools) {
-			for (let at = other.count - 1; at > worst; at--) {
+			// Halves differ in how many queues they have: what counts is how far down a queue is among its own.
+			for (let at = other.count - 1; (at + 1) * worstPool.count > (worst + 1) * other.count; at--) {
 				if (other.waiting(at) > 0) {
 					worst = at;
 					worstPool = other;

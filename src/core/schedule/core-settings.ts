@@ -1,6 +1,7 @@
 /** Everything the core is configured with; compiled from configuration once per change. */
 import type { AllocatorKind, QueueSettings, SchedulerKind } from "../model/policy.ts";
 import { type CostWeights, DEFAULT_COST_WEIGHTS, type Millis, type Tokens } from "../model/units.ts";
+import type { HalfSettings } from "./halves.ts";
 
 /** Space and rates of one pool. Space (`max*`) is per endpoint: a request must fit on one; rates are of the pool. */
 export interface CapacitySettings {
@@ -82,6 +83,8 @@ export interface CoreSettings {
 	readonly scheduler: SchedulerKind;
 	readonly queues: readonly QueueSettings[];
 	readonly pools: readonly PoolSettings[];
+	/** Two, in place of `allocator` and `queues`: each has its own queues and its share of every pool. */
+	readonly halves?: readonly HalfSettings[];
 	readonly cost: CostWeights;
 	/** Cost per weight and round under `drr`. */
 	readonly quantum: number;

@@ -26,7 +26,7 @@ export const DECISION_KINDS = ["dispatch", "wait", "shed", "evict", "preempt", "
  * - `shed`: refused before waiting; the ticket is over
  * - `evict`: removed while waiting (or after an abort that may not be repeated); the ticket is over
  * - `preempt`: abort it upstream, then call `aborted`
- * - `requeue`: it waits again, at the head of its flow (preempted) or in another pool (failover)
+ * - `requeue`: it waits again, at the head of its flow (preempted), in another pool (failover) or half (rerouted)
  */
 export type DecisionKind = (typeof DECISION_KINDS)[number];
 
@@ -53,6 +53,7 @@ export const REASONS = [
 	"preemption",
 	"failover",
 	"retry",
+	"rerouted",
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
@@ -61,7 +62,7 @@ export interface Decision {
 	ticket: Ticket;
 	/** Pool of the request at this moment. */
 	pool: number;
-	/** Its queue. */
+	/** Its queue in that pool. */
 	queue: number;
 	/** Queue whose capacity pays (another one when upgraded under `atleast`). */
 	payer: number;

@@ -13,7 +13,7 @@ import { type RateBucket, rateBucket } from "../capacity/rate-bucket.ts";
 import { Reservations } from "../capacity/reservations.ts";
 import { Throughput } from "../capacity/throughput.ts";
 import { InvariantError } from "../model/invariant-error.ts";
-import type { QueueSettings } from "../model/policy.ts";
+import type { AllocatorKind, QueueSettings } from "../model/policy.ts";
 import { type Cost, costOf, type Millis, type Tokens } from "../model/units.ts";
 import type { CapacitySettings, CoreSettings, PoolSettings } from "./core-settings.ts";
 import type { Reason, Ticket } from "./decision.ts";
@@ -98,6 +98,7 @@ export interface Shared {
 export class Pool implements QueueView {
 	readonly index: number;
 	readonly name: string;
+	readonly allocator: AllocatorKind;
 	readonly endpoints: readonly Endpoint[];
 	readonly queues: readonly QueueState[];
 	readonly active = new QueueSet();
@@ -117,6 +118,10 @@ export class Pool implements QueueView {
 	#heldMs: Millis = 0;
 	#heldSince: Millis = 0;
 	observer: PoolObserver | undefined;
+	/** The other half of the same pool, in a core with halves. */
+	beside: Pool | undefined;
+	/** Of a half: the request whose turn it is needs room of the other, which holds what frees for it. */
+	needsBoth = false;
 
 	readonly #shared: Shared;
 	readonly #bestEffort = new QueueSet();
@@ -140,6 +145,7 @@ export class Pool implements QueueView {
 	constructor(index: number, settings: PoolSettings, shared: Shared) {
 		this.index = index;
 		this.name = settings.name;
+		this.allocator = shared.settings.allocator;
 		this.#shared = shared;
 		this.capacity = settings.capacity;
 		this.endpoints = Array.from({ length: settings.endpoints }, () => new Endpoint());
@@ -169,6 +175,12 @@ export class Pool implements QueueView {
 		this.upgrades = new Upgrades(queues.length);
 		this.scheduler = createScheduler(shared.settings.scheduler, this, shared.settings);
 		this.configure(settings.capacity, 0);
+	}
+
+	/** Two halves of one pool have the same endpoints. */
+	putBeside(other: Pool): void {
+		this.beside = other;
+		for (const [at, endpoint] of this.endpoints.entries()) endpoint.beside = other.endpoints[at];
 	}
 
 	get count(): number {
@@ -203,8 +215,18 @@ export class Pool implements QueueView {
 		this.#weightTotal = this.weights.reduce((sum, weight) => sum + weight, 0);
 	}
 
-	/** Whether a request could ever run here. */
+	/** Whether a request could ever run here; in a half, also one that neither half alone has the room for, but both together. */
 	couldRun(sequences: number, tokens: Tokens): boolean {
+		if (this.#hasRoom(sequences, tokens)) return true;
+		const { beside, capacity } = this;
+		if (beside === undefined || capacity.maxConcurrent === 0 || beside.#hasRoom(sequences, tokens)) return false;
+		return (
+			sequences <= capacity.maxConcurrent + beside.capacity.maxConcurrent &&
+			tokens <= capacity.maxInflightTokens + beside.capacity.maxInflightTokens
+		);
+	}
+
+	#hasRoom(sequences: number, tokens: Tokens): boolean {
 		return sequences <= this.capacity.maxConcurrent && tokens <= this.capacity.maxInflightTokens;
 	}
 
@@ -498,6 +520,12 @@ export class Pool implements QueueView {
 		this.#now = now;
 		this.wakeAt = Number.POSITIVE_INFINITY;
 		this.#windowHeld = false;
+		this.needsBoth = false;
+		if (this.beside?.needsBoth === true) {
+			this.blockedBy = "space";
+			this.#heldSince = now;
+			return;
+		}
 		for (;;) {
 			if (!this.isUp) {
 				this.blockedBy = "unavailable";
@@ -536,10 +564,18 @@ export class Pool implements QueueView {
 			} else if (this.#privileged.has(queue) || !this.scheduler.ignoresOrder || !this.#dispatchAhead()) {
 				this.blockedBy = "space";
 				this.#heldSince = now;
+				this.needsBoth = this.beside !== undefined && this.#needsBoth(row);
 				this.#preemptFor(row, queue);
 				return;
 			}
 		}
+	}
+
+	/** Larger than this half, which has nothing else in its way somewhere. */
+	#needsBoth(row: number): boolean {
+		const { requests } = this.#shared;
+		if (this.#hasRoom(requests.sequences(row), requests.charge(row))) return false;
+		return this.endpoints.some(({ up, sequences }) => up && sequences === 0);
 	}
 
 	/** No endpoint has a slot: whatever is picked has to wait. */
@@ -614,7 +650,8 @@ export class Pool implements QueueView {
 			) {
 				continue;
 			}
-			if (kept > 0 && !this.#leavesKept(endpoint, kept, sequences, tokens)) continue;
+			const isLarge = this.beside !== undefined && !this.#hasRoom(sequences, tokens);
+			if (kept > 0 && !isLarge && !this.#leavesKept(endpoint, kept, sequences, tokens)) continue;
 			if (at === preferred) preferredFits = true;
 			if (best < 0 || endpoint.tokens < this.endpoints[best]!.tokens) best = at;
 		}

@@ -21,6 +21,7 @@ import type { Millis, Tokens } from "../model/units.ts";
 import type { CapacitySettings, CoreSettings } from "./core-settings.ts";
 import type { Decision, Ticket } from "./decision.ts";
 import { flowPath, keysOf } from "./flow-path.ts";
+import type { HalfCapacity } from "./halves.ts";
 import { type FinalUsage, type QueueChange, SchedulingCore } from "./scheduling-core.ts";
 import type { SubmitRequest } from "./submit-request.ts";
 
@@ -42,6 +43,7 @@ export const RECORDED_METHODS = [
 	"configureRules",
 	"configureCapacity",
 	"scaleCapacity",
+	"configureHalves",
 	"endpointUp",
 	"endpointDown",
 ] as const;
@@ -117,6 +119,11 @@ export class RecordingCore extends SchedulingCore {
 		super.scaleCapacity(factor, now);
 		this.#within = false;
 		this.#noted(undefined, "scaleCapacity", factor, now);
+	}
+
+	override configureHalves(halves: readonly HalfCapacity[], now: Millis): void {
+		const given = halves.map((half) => ({ ...half }));
+		this.#noted(super.configureHalves(halves, now), "configureHalves", given, now);
 	}
 
 	override endpointUp(pool: number, endpoint: number, now: Millis): void {

@@ -12,6 +12,7 @@
 import { InvariantError } from "../model/invariant-error.ts";
 import type { Millis, Tokens } from "../model/units.ts";
 import { ROW_BITS, ROW_LIMIT, rowOfTicket, type Ticket } from "./decision.ts";
+import type { OtherPlace } from "./halves.ts";
 import type { SubmitRequest } from "./submit-request.ts";
 
 export const FREE = 0;
@@ -78,6 +79,12 @@ const INITIAL_ROWS = 64;
 /** Small tables double; large ones grow by a sixteenth, so that little of their memory is ever idle. */
 const DOUBLING_ROWS = 8192;
 
+/** Pools in which it may wait, in order of preference, and where it would in the other half. */
+export interface Alternatives {
+	readonly pools: readonly number[];
+	readonly other: OtherPlace | undefined;
+}
+
 export class RequestTable {
 	#capacity = INITIAL_ROWS;
 	#size = 0;
@@ -93,8 +100,8 @@ export class RequestTable {
 	#coldTimes = new Float64Array(INITIAL_ROWS * COLD_TIMES);
 	#coldWords = new Int32Array(this.#coldTimes.buffer);
 	#coldFloats = new Float32Array(this.#coldTimes.buffer);
-	/** What rarely differs between requests: alternative pools. */
-	readonly alternatives = new Map<number, readonly number[]>();
+	/** What few requests have: other pools, another half. */
+	readonly alternatives = new Map<number, Alternatives>();
 
 	/** Requests alive. */
 	get used(): number {
@@ -153,7 +160,9 @@ export class RequestTable {
 			(request.observed ? FLAG_OBSERVED : 0) |
 			(request.buffered ? FLAG_BUFFERED : 0);
 		this.#times[row * TIMES + ARRIVAL] = now;
-		if (request.pools.length > 1) this.alternatives.set(row, request.pools);
+		if (request.pools.length > 1 || request.other !== undefined) {
+			this.alternatives.set(row, { pools: request.pools, other: request.other });
+		}
 		return row;
 	}
 
@@ -332,6 +341,12 @@ export class RequestTable {
 
 	queue(row: number): number {
 		return this.#bytes[row * BYTES + QUEUE]!;
+	}
+
+	/** It waits in another queue now, on that one's capacity. */
+	setQueue(row: number, queue: number): void {
+		this.#bytes[row * BYTES + QUEUE] = queue;
+		this.#bytes[row * BYTES + PAYER] = queue;
 	}
 
 	/** Queue whose capacity pays. */

@@ -21,9 +21,10 @@ import { type CapacitySettings, type CoreSettings, scaledCapacity } from "./core
 import type { Decision, Reason, Ticket } from "./decision.ts";
 import { DecisionLog } from "./decision-log.ts";
 import { FlowTree } from "./flow-tree.ts";
+import { type HalfCapacity, halfAt, type OtherPlace, splitCapacity } from "./halves.ts";
 import { type Outlook, outlook } from "./outlook.ts";
-import { Pool, type QueueState } from "./pool.ts";
-import { ABORTING, FLAG_IN_WINDOW, RequestTable, RUNNING, WAITING } from "./request-table.ts";
+import { Pool, type QueueState, type Shared } from "./pool.ts";
+import { ABORTING, FLAG_IN_WINDOW, FLAG_MAY_UPGRADE, RequestTable, RUNNING, WAITING } from "./request-table.ts";
 import { type CoreSnapshot, snapshotOf } from "./snapshot.ts";
 import { expectedStartMs, type StartEstimate, StartHistory, type Whereabouts } from "./start-estimate.ts";
 import type { SubmitRequest } from "./submit-request.ts";
@@ -59,6 +60,7 @@ export class SchedulingCore {
 	readonly #whereabouts: Whereabouts;
 	/** Per pool, what was configured: `scaleCapacity` works on top of it. */
 	readonly #configured: CapacitySettings[];
+	#halves: readonly HalfCapacity[] | undefined;
 	#capacityFactor = 1;
 	#now: Millis = 0;
 
@@ -77,17 +79,19 @@ export class SchedulingCore {
 			cannotRun: (row: number) => this.#moveOrEvict(row),
 		};
 		this.#whereabouts = shared;
-		this.pools = settings.pools.map((pool, index) => new Pool(index, pool, shared));
+		this.pools = poolsOf(settings, shared);
 		admission.pools = this.pools;
+		this.#halves = settings.halves;
 		this.#configured = settings.pools.map(({ capacity }) => capacity);
 	}
 
 	// --- events of requests
 
 	/** Takes a request in. Its ticket's own decision (`dispatch`, `wait` or `shed`) is among those that `next` then gives. */
-	submit(request: SubmitRequest, now: Millis): Ticket {
+	submit(asked: SubmitRequest, now: Millis): Ticket {
 		this.#tick(now);
 		const requests = this.#requests;
+		const request = this.#placed(asked);
 		const pool = this.#poolFor(request);
 		const queue = pool.queues[request.queue];
 		if (queue === undefined) throw new InvariantError(`no queue ${request.queue}: there are ${pool.count}`);
@@ -109,7 +113,7 @@ export class SchedulingCore {
 		queue.enqueued++;
 		this.#admission.joined(row);
 		if (request.timeoutMs !== Number.POSITIVE_INFINITY) this.#wheel.set(row, now + request.timeoutMs, now);
-		pool.dispatchAll(now);
+		this.#dispatch(pool, now);
 		if (requests.state(row) === WAITING) {
 			// Bounds are on waiting: one that starts at once needs no place in the queue.
 			const victim = this.#admission.overflow(row, request.depthMultiplier);
@@ -118,7 +122,7 @@ export class SchedulingCore {
 				const victimPool = this.pools[requests.pool(victim)]!;
 				this.#end(victim, own ? "shed" : "evict", own ? "queue_full" : "displaced");
 				// It may have been the one that room was held for.
-				victimPool.dispatchAll(now);
+				this.#dispatch(victimPool, now);
 				if (own || requests.state(row) !== WAITING) return ticket;
 			}
 			if (this.#starts.wantsSample && !queue.paused) {
@@ -138,7 +142,7 @@ export class SchedulingCore {
 		const leavesWindow = (this.#requests.flags(row) & FLAG_IN_WINDOW) !== 0;
 		pool.produced(row, tokens, now);
 		// With several endpoints a pick can be kept back by the window of one and the space of another.
-		if (leavesWindow && pool.blockedBy !== "none") pool.dispatchAll(now);
+		if (leavesWindow && pool.blockedBy !== "none") this.#dispatch(pool, now);
 	}
 
 	/** A running request ended upstream, well or not, having used `usage`. */
@@ -148,7 +152,7 @@ export class SchedulingCore {
 		const pool = this.pools[this.#requests.pool(row)]!;
 		pool.settle(row, usage.promptTokens, usage.completionTokens, usage.cachedTokens, now);
 		this.#requests.free(row);
-		pool.dispatchAll(now);
+		this.#dispatch(pool, now);
 	}
 
 	/**
@@ -165,7 +169,7 @@ export class SchedulingCore {
 		if (requests.state(row) === WAITING) pool.leave(row);
 		else pool.settle(row, requests.prompt(row), requests.produced(row), requests.cached(row), now);
 		requests.free(row);
-		pool.dispatchAll(now);
+		this.#dispatch(pool, now);
 	}
 
 	/** A dispatch came to nothing before its client saw anything: it goes back to the head of its flow, uncharged. */
@@ -174,7 +178,7 @@ export class SchedulingCore {
 		this.#tick(now);
 		const pool = this.pools[this.#requests.pool(row)]!;
 		this.#requeue(row, pool, "retry", now);
-		pool.dispatchAll(now);
+		this.#dispatch(pool, now);
 	}
 
 	/**
@@ -192,7 +196,7 @@ export class SchedulingCore {
 			pool.settle(row, delivered.promptTokens, delivered.completionTokens, delivered.cachedTokens, now);
 			this.#requests.free(row);
 		}
-		pool.dispatchAll(now);
+		this.#dispatch(pool, now);
 	}
 
 	// --- time
@@ -201,7 +205,7 @@ export class SchedulingCore {
 	advance(now: Millis): void {
 		this.#tick(now);
 		for (let row = this.#wheel.expire(now); row >= 0; row = this.#wheel.expire(now)) this.#timer(row, now);
-		for (const pool of this.pools) if (pool.wakeAt <= now) pool.dispatchAll(now);
+		for (const pool of this.pools) if (pool.wakeAt <= now) this.#dispatch(pool, now);
 	}
 
 	/** When `advance` next has something to do; `Infinity` when nothing is due. */
@@ -224,14 +228,14 @@ export class SchedulingCore {
 		this.#queue(pool, queue).paused = true;
 		this.pools[pool]!.refreshActive(queue);
 		// Room may have been held for its head.
-		this.pools[pool]!.dispatchAll(this.#now);
+		this.#dispatch(this.pools[pool]!, this.#now);
 	}
 
 	resume(pool: number, queue: number, now: Millis): void {
 		this.#tick(now);
 		this.#queue(pool, queue).paused = false;
 		this.pools[pool]!.refreshActive(queue);
-		this.pools[pool]!.dispatchAll(now);
+		this.#dispatch(this.pools[pool]!, now);
 	}
 
 	/** Evicts everything that waits in a queue; returns how many. */
@@ -243,7 +247,7 @@ export class SchedulingCore {
 			this.#end(row, "evict", "queue_cleared");
 			count++;
 		}
-		this.pools[pool]!.dispatchAll(now);
+		this.#dispatch(this.pools[pool]!, now);
 		return count;
 	}
 
@@ -259,7 +263,7 @@ export class SchedulingCore {
 			target.weightsChanged();
 		}
 		target.limitQueue(state, change, now);
-		target.dispatchAll(now);
+		this.#dispatch(target, now);
 	}
 
 	/** `maxQueueDepth` per rule index, for requests that come from now on. */
@@ -267,13 +271,25 @@ export class SchedulingCore {
 		this.#admission.replaceRules(depths);
 	}
 
+	/** Of a whole pool: in a core with halves, each then has its share of it. */
 	configureCapacity(pool: number, change: Partial<CapacitySettings>, now: Millis): void {
 		this.#tick(now);
-		const configured = { ...this.#configured[pool]!, ...change };
-		this.#configured[pool] = configured;
-		const target = this.pools[pool]!;
-		target.configure(scaledCapacity(configured, this.#capacityFactor), now);
-		target.dispatchAll(now);
+		this.#configured[pool] = { ...this.#configured[pool]!, ...change };
+		this.#setRoom(pool, now);
+		this.#dispatchBoth(this.pools[pool]!, now);
+	}
+
+	/**
+	 * Other shares of the halves, in the order of `settings.halves`. What waits follows its account into the half that is its account's now,
+	 * in the order of arrival and with the same deadline; what runs goes on where it is.
+	 */
+	configureHalves(halves: readonly HalfCapacity[], now: Millis): void {
+		if (this.#halves === undefined) throw new InvariantError("this core has no halves");
+		this.#tick(now);
+		this.#halves = halves;
+		for (let pool = 0; pool < this.#configured.length; pool++) this.#setRoom(pool, now);
+		this.#reroute();
+		for (const pool of this.pools) this.#dispatch(pool, now);
 	}
 
 	/** What `configureCapacity` was told last, before any scaling. */
@@ -284,23 +300,26 @@ export class SchedulingCore {
 	/** Room and rates of all pools are this many times what is configured, now and whatever is configured later. */
 	scaleCapacity(factor: number, now: Millis): void {
 		this.#capacityFactor = factor;
-		for (const pool of this.pools) this.configureCapacity(pool.index, {}, now);
+		for (let pool = 0; pool < this.#configured.length; pool++) this.configureCapacity(pool, {}, now);
 	}
 
+	/** Of a pool with halves: for both, whichever is named. */
 	endpointUp(pool: number, endpoint: number, now: Millis): void {
 		this.#tick(now);
-		this.pools[pool]!.endpoints[endpoint]!.up = true;
+		this.#setUp(this.pools[pool]!, endpoint, true);
 		// What found no healthy pool before may find this one.
 		for (const other of this.pools) if (!other.isUp) this.#failOver(other, now);
-		this.pools[pool]!.dispatchAll(now);
+		this.#dispatchBoth(this.pools[pool]!, now);
 	}
 
 	/** An endpoint no longer takes requests. When its pool has none left, waiting requests move on to their next healthy pool. */
 	endpointDown(pool: number, endpoint: number, now: Millis): void {
 		this.#tick(now);
 		const from = this.pools[pool]!;
-		from.endpoints[endpoint]!.up = false;
-		if (!from.isUp) this.#failOver(from, now);
+		this.#setUp(from, endpoint, false);
+		if (from.isUp) return;
+		this.#failOver(from, now);
+		if (from.beside !== undefined) this.#failOver(from.beside, now);
 	}
 
 	// --- looking in
@@ -336,12 +355,14 @@ export class SchedulingCore {
 	}
 
 	/** When a request that joins now would start, from now. Rough; costs nothing unless asked. */
-	estimateStart(request: SubmitRequest): StartEstimate {
+	estimateStart(asked: SubmitRequest): StartEstimate {
+		const request = this.#placed(asked);
 		return this.#estimate(this.#poolFor(request), request);
 	}
 
 	/** What would become of a request submitted now; nothing is changed. */
-	outlook(request: SubmitRequest, now: Millis): Outlook {
+	outlook(asked: SubmitRequest, now: Millis): Outlook {
+		const request = this.#placed(asked);
 		const pool = this.#poolFor(request);
 		return outlook(pool, request, this.#estimate(pool, request).p50Ms, now);
 	}
@@ -385,6 +406,22 @@ export class SchedulingCore {
 			if (pool.isUp && pool.couldRun(request.sequences, tokens)) return pool;
 		}
 		return this.pools[request.pools[0]!]!;
+	}
+
+	/** As it was submitted, or in the other half when only that one could ever run it. */
+	#placed(request: SubmitRequest): SubmitRequest {
+		const { other, sequences } = request;
+		if (other === undefined) return request;
+		const tokens = request.promptTokens + request.completionTokens;
+		const could = (index: number) => this.pools[index]!.couldRun(sequences, tokens);
+		if (request.pools.some(could) || !other.pools.some(could)) return request;
+		return {
+			...request,
+			pools: other.pools,
+			queue: other.queue,
+			mayUpgrade: other.mayUpgrade,
+			other: { ...other, pools: request.pools, queue: request.queue, mayUpgrade: request.mayUpgrade },
+		};
 	}
 
 	/** Ends a request that never got a leaf. */
@@ -441,7 +478,7 @@ export class SchedulingCore {
 		} else if (requests.payer(row) !== requests.queue(row)) {
 			pool.recharge(row, now);
 		}
-		pool.dispatchAll(now);
+		this.#dispatch(pool, now);
 	}
 
 	#failOver(from: Pool, now: Millis): void {
@@ -454,7 +491,7 @@ export class SchedulingCore {
 			this.#move(row, from, target);
 			targets.add(target);
 		}
-		for (const pool of targets) pool.dispatchAll(now);
+		for (const pool of targets) this.#dispatch(pool, now);
 	}
 
 	#failOverRow(row: number, from: Pool): void {
@@ -466,9 +503,12 @@ export class SchedulingCore {
 
 	/** Another healthy pool that could run a waiting row. */
 	#alternativeFor(row: number, from: Pool): Pool | undefined {
+		return this.#healthyOf(row, this.#requests.alternatives.get(row)?.pools, from);
+	}
+
+	#healthyOf(row: number, pools: readonly number[] | undefined, from: Pool): Pool | undefined {
 		const requests = this.#requests;
 		const tokens = requests.charge(row);
-		const pools = requests.alternatives.get(row);
 		const index = pools?.find((at) => {
 			const pool = this.pools[at]!;
 			return pool !== from && pool.isUp && pool.couldRun(requests.sequences(row), tokens);
@@ -476,19 +516,88 @@ export class SchedulingCore {
 		return index === undefined ? undefined : this.pools[index];
 	}
 
+	// --- halves
+
+	/** In a pool, and in its other half if that waits for room, or need not hold it any more. */
+	#dispatch(pool: Pool, now: Millis): void {
+		pool.dispatchAll(now);
+		const { beside } = pool;
+		if (beside === undefined) return;
+		if (beside.blockedBy === "space") beside.dispatchAll(now);
+		if (pool.blockedBy === "space" && !beside.needsBoth) pool.dispatchAll(now);
+	}
+
+	/** All of it may have changed, not only its room. */
+	#dispatchBoth(pool: Pool, now: Millis): void {
+		this.#dispatch(pool, now);
+		if (pool.beside !== undefined) this.#dispatch(pool.beside, now);
+	}
+
+	#setUp(pool: Pool, endpoint: number, up: boolean): void {
+		pool.endpoints[endpoint]!.up = up;
+		if (pool.beside !== undefined) pool.beside.endpoints[endpoint]!.up = up;
+	}
+
+	/** Both halves at once: between the two, one would see room that the other still has. */
+	#setRoom(pool: number, now: Millis): void {
+		const whole = scaledCapacity(this.#configured[pool]!, this.#capacityFactor);
+		if (this.#halves === undefined) {
+			this.pools[pool]!.configure(whole, now);
+			return;
+		}
+		for (const [half, capacity] of splitCapacity(whole, this.#halves).entries())
+			this.pools[half * this.#configured.length + pool]!.configure(capacity, now);
+	}
+
+	/** Moves what waits to the half of its account. */
+	#reroute(): void {
+		const requests = this.#requests;
+		const moving: number[] = [];
+		for (const [row, { other }] of requests.alternatives) {
+			if (other === undefined || requests.state(row) !== WAITING) continue;
+			const half = Math.floor(requests.pool(row) / this.#configured.length);
+			if (halfAt(other.point, this.#halves!) !== half) moving.push(row);
+		}
+		moving.sort((a, b) => requests.arrival(a) - requests.arrival(b));
+		for (const row of moving) this.#cross(row);
+	}
+
+	/** Into the other half, if that could run it; whether it could. */
+	#cross(row: number): boolean {
+		const requests = this.#requests;
+		const { pools, other } = requests.alternatives.get(row) ?? {};
+		if (pools === undefined || other === undefined) return false;
+		const from = this.pools[requests.pool(row)]!;
+		const could = (at: number) => this.pools[at]!.couldRun(requests.sequences(row), requests.charge(row));
+		const to = this.#healthyOf(row, other.pools, from) ?? this.pools[other.pools.find(could) ?? -1];
+		if (to === undefined) return false;
+		const queue = requests.queue(row);
+		const mayUpgrade = (requests.flags(row) & FLAG_MAY_UPGRADE) !== 0;
+		this.#move(row, from, to, other);
+		requests.alternatives.set(row, { pools: other.pools, other: { point: other.point, pools, queue, mayUpgrade } });
+		return true;
+	}
+
 	/** Capacity shrank below what a waiting row needs: held for ever, it would block all behind it. */
 	#moveOrEvict(row: number): void {
 		const from = this.pools[this.#requests.pool(row)]!;
-		if (this.#alternativeFor(row, from) === undefined) this.#end(row, "evict", "exceeds_capacity");
-		else this.#failOverRow(row, from);
+		if (this.#alternativeFor(row, from) !== undefined) this.#failOverRow(row, from);
+		else if (this.#cross(row)) this.pools[this.#requests.pool(row)]!.dispatchAll(this.#now);
+		else this.#end(row, "evict", "exceeds_capacity");
 	}
 
-	#move(row: number, from: Pool, to: Pool): void {
+	/** @param place in the other half; absent when it stays in its own */
+	#move(row: number, from: Pool, to: Pool, place?: OtherPlace): void {
 		const requests = this.#requests;
-		const queue = requests.queue(row);
 		const dueAt = requests.timerSlot(row) >= 0 ? requests.dueAt(row) : Number.POSITIVE_INFINITY;
 		const path = this.#tree.pathOf(requests.leaf(row));
 		from.leave(row);
+		if (place !== undefined) {
+			requests.setQueue(row, place.queue);
+			const flags = requests.flags(row) & ~FLAG_MAY_UPGRADE;
+			requests.setFlags(row, place.mayUpgrade ? flags | FLAG_MAY_UPGRADE : flags);
+		}
+		const queue = requests.queue(row);
 		requests.setPool(row, to.index);
 		requests.setEndpoint(row, -1);
 		requests.setLeaf(row, this.#tree.leaf(to.queues[queue]!.root, path));
@@ -502,8 +611,23 @@ export class SchedulingCore {
 			queue,
 			queue,
 			-1,
-			"failover",
+			place === undefined ? "failover" : "rerouted",
 			this.#now - requests.arrival(row),
 		);
 	}
+}
+
+/** The pools of the settings; with halves, those of the first half and then those of the second. */
+function poolsOf(settings: CoreSettings, shared: Shared): readonly Pool[] {
+	const { halves } = settings;
+	if (halves === undefined) return settings.pools.map((pool, index) => new Pool(index, pool, shared));
+	const pools = halves.flatMap(({ allocator, queues }, half) =>
+		settings.pools.map(({ name, endpoints, capacity }, at) => {
+			const own = { name: `${name}:${allocator}`, endpoints, capacity: splitCapacity(capacity, halves)[half]! };
+			const parts = { ...shared, settings: { ...settings, allocator, queues } };
+			return new Pool(half * settings.pools.length + at, own, parts);
+		}),
+	);
+	for (const [at, pool] of pools.entries()) pool.putBeside(pools[(at + settings.pools.length) % pools.length]!);
+	return pools;
 }

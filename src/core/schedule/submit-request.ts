@@ -1,11 +1,12 @@
 import type { Millis, Tokens } from "../model/units.ts";
 import type { FlowPath } from "./flow-path.ts";
+import type { OtherPlace } from "./halves.ts";
 
 /** What the core needs to know of a request. The object may be reused by the caller after `submit`. */
 export interface SubmitRequest {
 	/** Pools that may serve it, in order of preference; it waits in the first healthy one. At least one. */
 	pools: readonly number[];
-	/** Queue index, the same in every pool. */
+	/** Queue index, the same in every one of these pools. */
 	queue: number;
 	flow: FlowPath;
 	/** Over all sequences. */
@@ -36,6 +37,8 @@ export interface SubmitRequest {
 	buffered: boolean;
 	/** Preferred endpoint of its first pool (affinity), or -1. */
 	affinityEndpoint: number;
+	/** In a core with halves: where it waits when its half has no room for it, or its account moves. */
+	other: OtherPlace | undefined;
 }
 
 /** A request with every optional wish at its neutral value. */
@@ -57,6 +60,7 @@ export function submitRequest(
 		observed: true,
 		buffered: false,
 		affinityEndpoint: -1,
+		other: undefined,
 		...required,
 	};
 }
