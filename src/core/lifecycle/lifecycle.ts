@@ -5,6 +5,7 @@
  */
 import type { Allocator } from "../allocate/allocator.ts";
 import { type ActiveWindows, type Adjusted, adjustAllocation, UNADJUSTED } from "../allocate/time-window.ts";
+import { accountPoint, type WeightedRouter } from "../allocate/weighted-router.ts";
 import type { CapacityGuard } from "../capacity/capacity-guard.ts";
 import { RateLimit } from "../capacity/rate-limit.ts";
 import type { Estimator } from "../classify/estimator.ts";
@@ -17,6 +18,7 @@ import type { RequestFacts } from "../model/request-facts.ts";
 import type { RequestHints, RoutingMetadata, TokenTraits } from "../model/routing.ts";
 import type { Millis, Tokens } from "../model/units.ts";
 import type { Usage } from "../model/usage.ts";
+import type { OtherPlace } from "../schedule/halves.ts";
 import type { SubmitRequest } from "../schedule/submit-request.ts";
 import { FlowPaths, type FlowStep } from "./flow-steps.ts";
 
@@ -32,6 +34,8 @@ export interface ServingPool {
 export interface LifecycleSettings {
 	readonly rules: readonly RoutingRule[];
 	readonly allocator: Allocator;
+	/** Two allocators in proportion, in place of `allocator`: the core has two halves then. */
+	readonly router?: WeightedRouter;
 	readonly levelNames: readonly string[];
 	readonly pools: readonly ServingPool[];
 	readonly aliases: ReadonlyMap<string, string>;
@@ -46,8 +50,16 @@ export interface LifecycleSettings {
 
 /** What may change while requests wait and run: the next request finds it so. Flow paths and the estimator stay. */
 export type LifecycleChange = Partial<
-	Pick<LifecycleSettings, "allocator" | "levelNames" | "pools" | "aliases" | "burstSeconds">
+	Pick<LifecycleSettings, "allocator" | "router" | "levelNames" | "pools" | "aliases" | "burstSeconds">
 >;
+
+/** Where an account stands among the two allocators of a weighted router. */
+export interface Route {
+	/** 0 for levels, 1 for buckets. */
+	readonly half: 0 | 1;
+	/** Of the account, in [0, 1): the first half has those below its share. */
+	readonly point: number;
+}
 
 /** One request on its way; kept until it is settled. */
 export interface Arrival {
@@ -57,6 +69,8 @@ export interface Arrival {
 	readonly model: string;
 	readonly rule: CompiledRule;
 	readonly allocation: AllocationDecision;
+	/** Which allocator took it, where two share the traffic. */
+	readonly route?: Route;
 	readonly flowKey: string;
 	/** What time windows change for it. */
 	readonly adjusted: Adjusted;
@@ -179,7 +193,9 @@ export class Lifecycle {
 		now: Millis,
 		criticalUses: HintContext["criticalUses"],
 	): Admitted {
-		const { aliases, allocator, levelNames, estimator } = this.#settings;
+		const { aliases, router, levelNames, estimator } = this.#settings;
+		const route = router === undefined ? undefined : routeOf(router, metadata.accountId);
+		const allocator = route === undefined ? this.#settings.allocator : router!.allocators[route.half];
 		const model = aliases.get(facts.model) ?? facts.model;
 		const { token } = metadata;
 		if (token?.allowedModels !== undefined && !mayUse(token, model) && !mayUse(token, facts.model)) {
@@ -238,10 +254,11 @@ export class Lifecycle {
 			);
 		}
 		const estimate = estimator.estimate(facts, model, flowKey, left);
+		const own = route === undefined ? pools : this.#poolsIn(route.half, pools);
 		const limited = this.#limit(rule, estimate.promptTokens + estimate.completionTokens, now);
 		if (limited !== undefined) return limited;
 		const submit: SubmitRequest = {
-			pools,
+			pools: own,
 			queue: allocation.queue,
 			flow: path,
 			promptTokens: estimate.promptTokens,
@@ -251,7 +268,7 @@ export class Lifecycle {
 			weight: (token?.weightOverride ?? rule.rule.assignWeight ?? 1) * adjusted.weightMultiplier,
 			timeoutMs:
 				(rule.rule.queueTimeoutMs ??
-					this.#settings.queueTimeoutMs?.(pools[0]!, allocation.queue) ??
+					this.#settings.queueTimeoutMs?.(own[0]!, allocation.queue) ??
 					allocator.queues[allocation.queue]!.timeoutMs) * adjusted.queueTimeoutMultiplier,
 			depthMultiplier: adjusted.maxQueueDepthMultiplier,
 			startWithinMs: context.startWithinMs,
@@ -261,6 +278,8 @@ export class Lifecycle {
 			observed: facts.stream || pool.forceStream,
 			buffered: !facts.stream,
 			affinityEndpoint: -1,
+			other:
+				route === undefined ? undefined : this.#otherPlace(router!, route, pools, routed.metadata, rule.rule, adjusted),
 		};
 		return {
 			kind: "admitted",
@@ -270,6 +289,7 @@ export class Lifecycle {
 				model,
 				rule,
 				allocation,
+				...(route === undefined ? {} : { route }),
 				flowKey,
 				adjusted,
 				submit,
@@ -277,6 +297,26 @@ export class Lifecycle {
 				isKeptOut,
 			},
 		};
+	}
+
+	#poolsIn(half: 0 | 1, pools: readonly number[]): readonly number[] {
+		return half === 0 ? pools : pools.map((pool) => this.#settings.pools.length + pool);
+	}
+
+	/** Where the other allocator would put it. */
+	#otherPlace(
+		{ allocators }: WeightedRouter,
+		{ half, point }: Route,
+		pools: readonly number[],
+		metadata: RoutingMetadata,
+		rule: RoutingRule,
+		adjusted: Adjusted,
+	): OtherPlace {
+		const other = half === 0 ? 1 : 0;
+		const plain = allocators[other].allocate(metadata, rule);
+		const { queue, mode } =
+			adjusted === UNADJUSTED ? plain : adjustAllocation(plain, adjusted, allocators[other], metadata, rule);
+		return { point, pools: this.#poolsIn(other, pools), queue, mayUpgrade: mode === "atleast" };
 	}
 
 	/** An engine read or produced tokens for a request. */
@@ -339,6 +379,11 @@ export class Lifecycle {
 		this.#requestLimits = this.rules.map(({ rule }) => make(rule.maxRps, 1));
 		this.#tokenLimits = this.rules.map(({ rule }) => make(rule.maxTps, 0));
 	}
+}
+
+function routeOf(router: WeightedRouter, accountId: string): Route {
+	const point = accountPoint(accountId);
+	return { half: router.halfOf(point), point };
 }
 
 /** Of a dry run: no use of `critical` is counted. */
