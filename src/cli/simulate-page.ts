@@ -3,7 +3,7 @@
  * reader's system is.
  */
 import type { SimulationReport } from "../simulate/report.ts";
-import { HEADINGS, letter, refusals, rowsOf, services } from "./simulate-report.ts";
+import { headingsOf, letter, promises, refusals, rowsOf, services } from "./simulate-report.ts";
 
 const COLOURS = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#9c755f", "#ff9da7", "#76b7b2"] as const;
 
@@ -11,7 +11,7 @@ const STYLE = `:root{color-scheme:light dark}
 body{font:14px/1.4 system-ui,sans-serif;margin:2em auto;max-width:1000px;padding:0 1em}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:2px 8px;border-bottom:1px solid #8884;text-align:right;white-space:nowrap}
 td:nth-child(-n+2),th:nth-child(-n+2){text-align:left}.wide{overflow-x:auto}
-svg{width:100%;display:block;margin:1em 0}svg text{fill:currentColor}svg .axis{stroke:currentColor;opacity:.5}svg .grid{stroke:currentColor;opacity:.12}`;
+svg{width:100%;display:block;margin:1em 0}svg text{fill:currentColor}svg .axis{stroke:currentColor;opacity:.5}svg .grid{stroke:currentColor;opacity:.12}svg .window{fill:#4e79a7;opacity:.1}svg .closed{fill:#e15759;opacity:.14}`;
 
 interface Line {
 	readonly name: string;
@@ -21,7 +21,9 @@ interface Line {
 
 /** @param about what was simulated, in a sentence */
 export function simulationPage(reports: readonly SimulationReport[], about: string): string {
-	const header = HEADINGS.map((cell) => `<th>${escaped(cell)}</th>`).join("");
+	const header = headingsOf(reports)
+		.map((cell) => `<th>${escaped(cell)}</th>`)
+		.join("");
 	const body = rowsOf(reports)
 		.map((row) => `<tr>${row.map((cell) => `<td>${escaped(cell)}</td>`).join("")}</tr>`)
 		.join("\n");
@@ -35,8 +37,8 @@ export function simulationPage(reports: readonly SimulationReport[], about: stri
 <body><h1>Simulation: ${escaped(about)}</h1>
 <p>${names.map(escaped).join("<br>")}</p>
 ${plotsOf(reports).join("\n")}
-<p>${[...services(reports), ...refusals(reports)].map(escaped).join("<br>")}</p>
-<p>Times in ms.</p>
+<p>${[...services(reports), ...refusals(reports), ...promises(reports)].map(escaped).join("<br>")}</p>
+<p>Times in ms.${reports.some((report) => bandsOf(report).length > 0) ? " Shaded in blue: a time window holds; in red: the capacity guard is closed." : ""}</p>
 <div class="wide"><table><thead><tr>${header}</tr></thead><tbody>
 ${body}
 </tbody></table></div>
@@ -80,9 +82,28 @@ function plotsOf(reports: readonly SimulationReport[]): readonly string[] {
 		const top = roundTop(Math.max(1, ...all.flat().map(({ values }) => values.reduce((a, b) => Math.max(a, b), 0))));
 		const endMs = Math.max(1, ...all.flat().map(({ stepMs, values }) => stepMs * values.length));
 		return all.flatMap((lines, index) =>
-			lines.length === 0 ? [] : [plot(`${letter(index)} (${reports[index]!.config}): ${title}`, lines, top, endMs)],
+			lines.length === 0
+				? []
+				: [plot(`${letter(index)} (${reports[index]!.config}): ${title}`, lines, top, endMs, bandsOf(reports[index]!))],
 		);
 	});
+}
+
+interface Band {
+	readonly name: string;
+	readonly kind: "window" | "closed";
+	readonly from: number;
+	readonly to: number;
+}
+
+/** Times in which a window holds or the guard is closed. */
+function bandsOf({ promises: { windows, guard } }: SimulationReport): readonly Band[] {
+	return [
+		...windows.flatMap(({ name, spans_ms: spans }) =>
+			spans.map(([from, to]) => ({ name, kind: "window" as const, from, to })),
+		),
+		...(guard?.spans_ms ?? []).map(([from, to]) => ({ name: "guard closed", kind: "closed" as const, from, to })),
+	];
 }
 
 function busy(series: SimulationReport["series"]): SimulationReport["series"] {
@@ -96,11 +117,17 @@ const RIGHT = 190;
 const TOP = 30;
 const BOTTOM = 28;
 
-function plot(title: string, lines: readonly Line[], top: number, endMs: number): string {
+function plot(title: string, lines: readonly Line[], top: number, endMs: number, bands: readonly Band[]): string {
 	const width = WIDTH - LEFT - RIGHT;
 	const height = HEIGHT - TOP - BOTTOM;
 	const x = (ms: number) => (LEFT + (ms / endMs) * width).toFixed(1);
 	const y = (value: number) => (TOP + height * (1 - value / top)).toFixed(1);
+	const shades = bands
+		.filter(({ from }) => from < endMs)
+		.map(({ name, kind, from, to }) => {
+			const [left, right] = [x(from), x(Math.min(to, endMs))];
+			return `<rect class="${kind}" x="${left}" y="${TOP}" width="${(Number(right) - Number(left)).toFixed(1)}" height="${height}"><title>${escaped(name)}</title></rect>`;
+		});
 	const rows = [0, 0.25, 0.5, 0.75, 1].map(
 		(part) =>
 			`<path class="${part === 0 ? "axis" : "grid"}" d="M${LEFT} ${y(part * top)}h${width}"/><text x="${LEFT - 6}" y="${Number(y(part * top)) + 4}" text-anchor="end">${shortened(part * top)}</text>`,
@@ -118,7 +145,7 @@ function plot(title: string, lines: readonly Line[], top: number, endMs: number)
 	});
 	return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}" font-size="12">
 <text x="${LEFT}" y="18" font-weight="bold">${escaped(title)}</text>
-${[...rows, ...columns, ...drawn].join("\n")}
+${[...shades, ...rows, ...columns, ...drawn].join("\n")}
 </svg>`;
 }
 

@@ -4,18 +4,20 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
 import { parse } from "yaml";
+import { systemCalendar } from "../app/calendar.ts";
+import type { GatewayConfig } from "../config/gateway-config.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
-import type { RoutingRule } from "../core/model/policy.ts";
 import type { Millis } from "../core/model/units.ts";
 import { ENGINE_PROFILE_NAMES, ENGINE_PROFILES, type EngineProfileName } from "../simulate/engine-profiles.ts";
 import { type SimulationReport, simulateConfig } from "../simulate/report.ts";
-import { readRules } from "../simulate/rules.ts";
 import { readScenario, type Scenario, ScenarioError, scenarioArrivals } from "../simulate/scenario.ts";
 import { openTrace, TraceError } from "../simulate/traces.ts";
 import { type SimulatedArrival, traceArrivals } from "../simulate/workload.ts";
 import { notNegative, positive, reportingUserErrors, UserError } from "./capacity-proposal.ts";
 import { type CommandIo, EXIT_CONFIG, EXIT_FAILURE, problemsOf, processIo } from "./config-options.ts";
+import { instantOf, openPolicy, POLICY_FLAG, policyFor } from "./offline-policy.ts";
+import type { PolicyFile } from "./policy-file.ts";
 import { simulationPage } from "./simulate-page.ts";
 import { simulationTable } from "./simulate-report.ts";
 
@@ -28,13 +30,15 @@ Examples:
   tokligence simulate --config gateway.ini --trace AzureLLMInferenceTrace_conv.csv
   tokligence simulate --config old.ini --compare new.ini --trace day.csv.gz --speed-up 2 --html report.html
   tokligence simulate --config gateway.ini --scenario flood.yaml --engine-profile h100-70b --policy policy.yaml --json
+  tokligence simulate --config gateway.ini --policy policy.yaml --start 2026-11-27T21:50+01:00 --scenario flood.yaml
 
 Traces: Azure LLM inference, Mooncake, ServeGen, VTC; gzipped or not. Rows without tiers get them by a fixed split of hashes: production
 30 %, staging 10 %, premium 20 %, standard 20 %, spot 10 %, batch 10 %; a client of the trace keeps one tier.
 A scenario is YAML: duration, seed, and tiers with name, tier, environment, workload, tenants, rate (or from and to), arrivals, on, off,
-prompt, output, from, until, stream; and, where the flags say nothing, engine, configs, rules. Those that come along (--scenarios lists
-them) are taken by name. Rules are the default ones, or those of a policy file as \`tokligence export\` writes it. Estimates are learnt as
-the gateway learns them. Same input, same output.
+prompt, output, from, until, stream; and, where the flags say nothing, engine, configs, rules, policy, start. Those that come along
+(--scenarios lists them) are taken by name. A policy file is one as \`tokligence export\` writes it: its time windows hold at their times,
+counted from --start (else 2026-01-05T00:00Z, a Monday), its budgets begin with nothing used, its accounts are tenants of those names.
+Estimates are learnt as the gateway learns them. Same input, same output.
 
 Exit status: 0, 78 when a configuration cannot be used, 1 when a trace or scenario cannot be read.`;
 
@@ -45,6 +49,7 @@ interface SimulateFlags {
 	readonly scenario?: string;
 	readonly scenarios?: boolean;
 	readonly policy?: string;
+	readonly start?: string;
 	readonly engineProfile?: EngineProfileName;
 	readonly speedUp: number;
 	readonly networkDelay: Millis;
@@ -60,7 +65,8 @@ export function simulateCommand(io: CommandIo = processIo()): Command {
 		.addOption(new Option("--trace <file>", "requests of a public trace").conflicts("scenario"))
 		.option("--scenario <file or name>", "requests as a YAML file describes them")
 		.option("--scenarios", "list the scenarios that come along")
-		.option("--policy <file>", "routing rules of a policy file instead of the default ones")
+		.option("--policy <file>", POLICY_FLAG)
+		.option("--start <instant>", "what the calendar shows when it begins, like 2026-11-27T21:50+01:00")
 		.addOption(
 			new Option(
 				"--engine-profile <name>",
@@ -96,14 +102,16 @@ interface NamedConfig {
 	readonly text?: string;
 }
 
-function run(flags: SimulateFlags, io: CommandIo): void {
+async function run(flags: SimulateFlags, io: CommandIo): Promise<void> {
 	if (flags.scenarios === true) {
 		for (const name of bundledNames()) io.out(`${name.padEnd(20)} ${bundledScenario(name).about ?? ""}`.trimEnd());
 		return;
 	}
 	const source = sourceOf(flags);
 	const { scenario } = source;
-	const rules = flags.policy === undefined ? scenario?.rules : rulesOf(flags.policy);
+	const policy = policyFileOf(flags.policy, source);
+	const start = flags.start ?? scenario?.start;
+	const startAt = start === undefined ? undefined : instantOf(start);
 	const profile = ENGINE_PROFILES[flags.engineProfile ?? scenario?.engine ?? DEFAULT_ENGINE];
 	const reports: SimulationReport[] = [];
 	for (const { name, path, text } of configsOf(flags, scenario)) {
@@ -122,7 +130,10 @@ function run(flags: SimulateFlags, io: CommandIo): void {
 					profile,
 					arrivals: source.arrivals(),
 					network: { requestMs: flags.networkDelay, responseMs: flags.networkDelay },
-					...(rules === undefined ? {} : { rules }),
+					offset: systemCalendar.offset,
+					...(startAt === undefined ? {} : { startAt }),
+					...(await policyOf(policy, loaded.config)),
+					...(flags.policy === undefined && scenario?.rules !== undefined ? { rules: scenario.rules } : {}),
 				}),
 			);
 		} catch (error) {
@@ -194,14 +205,17 @@ function scenarioFile(file: string): Scenario {
 	return reading(file, (text) => readScenario(parse(text)));
 }
 
-function rulesOf(file: string): readonly RoutingRule[] {
-	return reading(file, (text) => {
-		const policy: unknown = parse(text);
-		return readRules(
-			"rules",
-			typeof policy === "object" && policy !== null && "rules" in policy ? policy.rules : policy,
-		);
-	});
+/** The file that is named, else what the scenario brings. */
+function policyFileOf(path: string | undefined, { name, scenario }: Source): PolicyFile | undefined {
+	if (path !== undefined) return openPolicy(path);
+	if (scenario?.policy === undefined) return undefined;
+	return { name: `${name}, policy`, content: scenario.policy, lineOf: () => 1 };
+}
+
+async function policyOf(file: PolicyFile | undefined, config: GatewayConfig) {
+	if (file === undefined) return {};
+	const { rules, ...policy } = await policyFor(file, config);
+	return { rules, policy };
 }
 
 /** Errors of the file's content begin with its name. */

@@ -12,11 +12,14 @@ import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
 import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
 import { type Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
+import type { ZoneOffset } from "../core/model/civil-time.ts";
 import type { RoutingRule } from "../core/model/policy.ts";
 import type { RequestFacts } from "../core/model/request-facts.ts";
-import type { Millis } from "../core/model/units.ts";
+import type { EpochMillis, Millis } from "../core/model/units.ts";
+import type { Reason } from "../core/schedule/decision.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { EngineProfile } from "./engine-profiles.ts";
+import { Entrance, HELD_BY, type HeldBy, type PromiseReport, type SimulatedPolicy } from "./entrance.ts";
 import { jain, type ServiceReport, ServiceTracker } from "./service.ts";
 import { type NetworkDelay, type SimulatedRequest, simulate } from "./simulation.ts";
 import type { SimulatedArrival } from "./workload.ts";
@@ -38,6 +41,10 @@ export interface GroupReport {
 	readonly tokens_per_second: number;
 	readonly upgrades: number;
 	readonly preemptions: number;
+	/** Requests that waited before their queue, by what held them. */
+	readonly held: Readonly<Record<HeldBy, number>>;
+	/** Requests that started on capacity that is not their queue's own. */
+	readonly borrowed: number;
 	/** Of the tokens of its tenants; 1 is equal. For queues and the whole only. */
 	readonly jain_index?: number;
 }
@@ -60,6 +67,7 @@ export interface SimulationReport {
 	readonly tenants: readonly GroupReport[];
 	readonly series: readonly SeriesReport[];
 	readonly service: ServiceReport;
+	readonly promises: PromiseReport;
 }
 
 export interface SimulationInput {
@@ -72,6 +80,12 @@ export interface SimulationInput {
 	readonly rules?: readonly RoutingRule[];
 	/** Default: none. */
 	readonly network?: NetworkDelay;
+	/** Accounts, time windows and quotas. Default none. */
+	readonly policy?: SimulatedPolicy;
+	/** The wall clock at the beginning. Default `DEFAULT_START`. */
+	readonly startAt?: EpochMillis;
+	/** Of time zones. Default: all clocks show UTC. */
+	readonly offset?: ZoneOffset;
 	/** Told of every request as it ends. */
 	readonly onEnd?: (arrival: SimulatedArrival, request: SimulatedRequest) => void;
 }
@@ -81,22 +95,20 @@ interface Tracked extends SimulatedRequest {
 	readonly arrival: Arrival;
 	/** Its first token has come once. */
 	begun: boolean;
+	readonly held: HeldBy[];
 }
+
+/** A Monday, midnight UTC: the same input gives the same output on any day. */
+export const DEFAULT_START: EpochMillis = Date.UTC(2026, 0, 5);
+const NO_POLICY: SimulatedPolicy = { accounts: [], windows: [], quotas: [] };
 
 /** How often adaptive capacity looks, as in the gateway. */
 const CONTROL_MS: Millis = 200;
 /** Tenants beyond that are counted together. */
 const MAX_TENANTS = 1000;
 
-export function simulateConfig({
-	name,
-	config,
-	profile,
-	arrivals,
-	rules,
-	network,
-	onEnd,
-}: SimulationInput): SimulationReport {
+export function simulateConfig(input: SimulationInput): SimulationReport {
+	const { name, config, profile, arrivals, rules, network, onEnd } = input;
 	const compiled = compile(config, []);
 	const guard = new CapacityGuard(compiled.guard);
 	const adaptive = compiled.pools.map(({ control, provider }) =>
@@ -132,9 +144,57 @@ export function simulateConfig({
 		return group;
 	};
 	const service = new ServiceTracker();
+	const entrance = new Entrance<Tracked>({
+		policy: input.policy ?? NO_POLICY,
+		config,
+		guard,
+		lifecycle,
+		queues: compiled.allocator.queues,
+		startAt: input.startAt ?? DEFAULT_START,
+		offset: input.offset ?? (() => 0),
+	});
+
+	function ended(request: Tracked): void {
+		onEnd?.(request.source, request);
+		const { accountId } = request.arrival.metadata;
+		const { promptTokens, outputTokens, firstTokenMs, finishedMs } = request;
+		const waitBucket = bucketOf(waitOf(request));
+		const ttftBucket = bucketOf(ttftOf(request));
+		total.end(request, waitBucket, ttftBucket);
+		queues[request.queue]!.end(request, waitBucket, ttftBucket);
+		tenantOf(accountId).end(request, waitBucket, ttftBucket);
+		series[request.queue]!.end(request);
+		if (finishedMs === undefined) {
+			if (!request.begun) service.answered(accountId, request.endedMs!);
+			lifecycle.withdrawn(request.arrival, request.endedMs!);
+			entrance.ended(request, undefined, request.endedMs!);
+			return;
+		}
+		lifecycle.used(request.arrival, outputTokens, finishedMs);
+		service.served(accountId, promptTokens, outputTokens, firstTokenMs ?? finishedMs, finishedMs);
+		const usage = { promptTokens, completionTokens: outputTokens, cachedTokens: 0, source: "measured" } as const;
+		lifecycle.settled(request.arrival, usage, finishedMs);
+		entrance.ended(request, { prompt: promptTokens, completion: outputTokens }, finishedMs);
+	}
+
+	function giveUp(request: Tracked, reason: Reason | "quota_exceeded", now: Millis): void {
+		// A budget is asked before the core, which has no word for it.
+		request.refused = reason as Reason;
+		request.endedMs = now;
+		ended(request);
+	}
+
+	/** To its queue, unless something before it keeps it. */
+	function enter(request: Tracked, now: Millis): Tracked | undefined {
+		const entry = entrance.enter(request, now);
+		if (entry === "goes") return request;
+		if (entry !== "held") giveUp(request, entry, now);
+		return undefined;
+	}
 
 	function admit(source: SimulatedArrival, now: Millis): Tracked | undefined {
-		const { metadata, promptTokens, outputTokens, stream } = source;
+		const { promptTokens, outputTokens, stream } = source;
+		const metadata = entrance.identityOf(source.metadata);
 		const context = {
 			hints: {},
 			bodyBytes: promptTokens * 4,
@@ -145,16 +205,21 @@ export function simulateConfig({
 		const fits = promptTokens + outputTokens < profile.kvTokens;
 		if (admitted.kind === "refused" || !fits) {
 			const reason = admitted.kind === "refused" ? admitted.refusal.code : "context_length_exceeded";
+			const queue = admitted.kind === "refused" ? admitted.queue : undefined;
 			for (const group of [total, tenantOf(metadata.accountId)]) group.refuse(reason);
+			if (queue !== undefined) queues[queue]!.refuse(reason);
+			if (guard.isExternal(metadata.tier)) entrance.asked(reason === "capacity_guard", now);
 			if (admitted.kind === "admitted") lifecycle.withdrawn(admitted.arrival, now);
 			return undefined;
 		}
-		const { submit } = admitted.arrival;
+		const { submit, isExternal } = admitted.arrival;
+		if (isExternal) entrance.asked(false, now);
 		service.arrived(metadata.accountId, now);
-		return {
+		const request: Tracked = {
 			source,
 			arrival: admitted.arrival,
 			begun: false,
+			held: [],
 			arrivalMs: now,
 			queue: submit.queue,
 			flow: submit.flow,
@@ -164,6 +229,7 @@ export function simulateConfig({
 			observed: submit.observed,
 			submit,
 		};
+		return enter(request, now);
 	}
 
 	const { endMs } = simulate({
@@ -171,6 +237,17 @@ export function simulateConfig({
 		engines: compiled.core.pools.map((pool) => Array.from({ length: pool.endpoints }, () => profile)),
 		requests: arrivals,
 		admit,
+		before: {
+			nextAt: () => entrance.nextAt,
+			nextBoundary: () => entrance.nextBoundary,
+			look: (now, core) => entrance.look(now, core),
+			*due(now) {
+				for (const { request, timedOut } of entrance.due(now)) {
+					if (timedOut) giveUp(request, "queue_timeout", now);
+					else yield request;
+				}
+			},
+		},
 		everyToken: adapts,
 		...(network && { network }),
 		...(adapts
@@ -195,30 +272,7 @@ export function simulateConfig({
 			if (!request.begun) service.answered(request.arrival.metadata.accountId, request.firstTokenMs!);
 			request.begun = true;
 		},
-		onEnd: (ended) => {
-			const request = ended as Tracked;
-			onEnd?.(request.source, request);
-			const { accountId } = request.arrival.metadata;
-			if (request.finishedMs === undefined) {
-				if (!request.begun) service.answered(accountId, request.endedMs!);
-			} else {
-				const { promptTokens, outputTokens, firstTokenMs, finishedMs } = request;
-				lifecycle.used(request.arrival, outputTokens, finishedMs);
-				service.served(accountId, promptTokens, outputTokens, firstTokenMs ?? finishedMs, finishedMs);
-			}
-			const waitBucket = bucketOf(waitOf(request));
-			const ttftBucket = bucketOf(ttftOf(request));
-			total.end(request, waitBucket, ttftBucket);
-			queues[request.queue]!.end(request, waitBucket, ttftBucket);
-			tenantOf(accountId).end(request, waitBucket, ttftBucket);
-			series[request.queue]!.end(request);
-			const at = request.finishedMs ?? request.endedMs!;
-			if (request.finishedMs === undefined) lifecycle.withdrawn(request.arrival, at);
-			else {
-				const { promptTokens, outputTokens: completionTokens } = request;
-				lifecycle.settled(request.arrival, { promptTokens, completionTokens, cachedTokens: 0, source: "measured" }, at);
-			}
-		},
+		onEnd: (request) => ended(request as Tracked),
 	});
 	const byQueue = queues.map((queue) => queue.report(endMs));
 	const byTenant = [...tenants.values()].map((tenant) => tenant.report(endMs));
@@ -232,6 +286,7 @@ export function simulateConfig({
 		tenants: byTenant,
 		series: series.map((one) => one.report()),
 		service: service.report(endMs),
+		promises: entrance.report(endMs),
 	};
 }
 
@@ -260,6 +315,8 @@ class Group {
 	#tokens = 0;
 	#upgrades = 0;
 	#preemptions = 0;
+	#borrowed = 0;
+	readonly #held = Object.fromEntries(HELD_BY.map((by) => [by, 0])) as Record<HeldBy, number>;
 
 	constructor(name: string) {
 		this.name = name;
@@ -273,6 +330,7 @@ class Group {
 	/** @param waitBucket and @param ttftBucket as `bucketOf` says, since several groups take the same request */
 	end(request: Tracked, waitBucket: number, ttftBucket: number): void {
 		this.#preemptions += request.preempted ?? 0;
+		for (const by of request.held) this.#held[by]++;
 		if (request.finishedMs === undefined) {
 			this.refuse(request.refused ?? "none");
 			return;
@@ -285,6 +343,7 @@ class Group {
 		if (this.#tenantTokens.size < MAX_TENANTS || this.#tenantTokens.has(accountId))
 			this.#tenantTokens.set(accountId, (this.#tenantTokens.get(accountId) ?? 0) + tokens);
 		if (request.payer !== undefined && request.payer !== request.queue) this.#upgrades++;
+		if (request.borrowed === true) this.#borrowed++;
 		this.#wait.add(waitOf(request), waitBucket);
 		this.#ttft.add(ttftOf(request), ttftBucket);
 	}
@@ -305,6 +364,8 @@ class Group {
 			tokens_per_second: elapsedMs === 0 ? 0 : Math.round((this.#tokens / elapsedMs) * 10_000) / 10,
 			upgrades: this.#upgrades,
 			preemptions: this.#preemptions,
+			held: { ...this.#held },
+			borrowed: this.#borrowed,
 		};
 	}
 }

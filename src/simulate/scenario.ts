@@ -9,7 +9,8 @@
  *       - { name: rising, tier: premium, rate: { from: 1, to: 5 }, arrivals: regular, on: 30s, off: 10s, prompt: 100, output: 50 }
  *
  * It may bring what it is to be run with, used where the command line says nothing: `engine` (a profile), `configs` (names with the text of
- * a configuration file), `rules` (as in a policy file), and say what it is in `about`.
+ * a configuration file), `rules` (as in a policy file, in place of the default ones), `policy` (the rest of one), `start` (what the calendar shows
+ * when it begins), and say what it is in `about`.
  *
  * Arrivals are Poisson processes, or `regular`: evenly spaced, the first one gap after `from`. With `on` and `off` a tier asks for so long, then
  * pauses for so long, in turns. The same seed gives the same requests. A scenario that says something else throws a ScenarioError that
@@ -56,13 +57,16 @@ export interface Scenario {
 	readonly engine?: EngineProfileName;
 	readonly configs: readonly { readonly name: string; readonly text: string }[];
 	readonly rules?: readonly RoutingRule[];
+	/** As it is written. */
+	readonly policy?: unknown;
+	readonly start?: string;
 }
 
 export class ScenarioError extends Error {
 	override readonly name = "ScenarioError";
 }
 
-const SCENARIO_KEYS = ["duration", "seed", "tiers", "about", "engine", "configs", "rules"];
+const SCENARIO_KEYS = ["duration", "seed", "tiers", "about", "engine", "configs", "rules", "policy", "start"];
 const TIER_KEYS = [
 	"name",
 	"tier",
@@ -98,6 +102,8 @@ export function readScenario(value: unknown): Scenario {
 		...engineOf(fields["engine"]),
 		configs: configsOf(fields["configs"]),
 		...(rules === undefined ? {} : { rules: rulesOf(rules) }),
+		...(fields["policy"] === undefined ? {} : { policy: fields["policy"] }),
+		...startOf(fields["start"]),
 	};
 }
 
@@ -108,6 +114,14 @@ function engineOf(value: unknown): { engine?: EngineProfileName } {
 			`engine: ${JSON.stringify(value)} is no engine profile; known are ${ENGINE_PROFILE_NAMES.join(", ")}`,
 		);
 	return { engine: value as EngineProfileName };
+}
+
+function startOf(value: unknown): { start?: string } {
+	if (value === undefined) return {};
+	// YAML reads a date without quotes as a text or as a date.
+	if (value instanceof Date) return { start: value.toISOString() };
+	if (typeof value !== "string") throw new ScenarioError("start: an instant like 2026-11-27T21:50+01:00 is allowed");
+	return { start: value };
 }
 
 function configsOf(value: unknown): Scenario["configs"] {

@@ -7,7 +7,7 @@
  */
 import type { Millis, Tokens } from "../core/model/units.ts";
 import type { CoreSettings } from "../core/schedule/core-settings.ts";
-import type { Reason, Ticket } from "../core/schedule/decision.ts";
+import type { Decision, Reason, Ticket } from "../core/schedule/decision.ts";
 import type { FlowPath } from "../core/schedule/flow-path.ts";
 import { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import { type SubmitRequest, submitRequest } from "../core/schedule/submit-request.ts";
@@ -47,6 +47,19 @@ export interface SimulatedRequest {
 	refused?: Reason;
 	preempted?: number;
 	payer?: number;
+	/** It started on capacity that is not its queue's own: another bucket's, or beyond what its queue has reserved of the pool. */
+	borrowed?: boolean;
+}
+
+/** What requests pass before the core, and may be held by. */
+export interface BeforeCore {
+	/** When somebody is to be let go or given up; `Infinity` when nobody is held. */
+	nextAt(): Millis;
+	/** Those whom nothing holds any longer; the others that are due are given up and told of elsewhere. */
+	due(now: Millis): Iterable<SimulatedRequest>;
+	/** Something changes then, although nothing waits for it: `look` is called, before anything else at that instant. */
+	nextBoundary(): Millis;
+	look(now: Millis, core: SchedulingCore): void;
 }
 
 /** @typeParam P what arrives, if `admit` makes the request of it */
@@ -60,6 +73,7 @@ export interface SimulationOptions<P extends { readonly arrivalMs: Millis } = Si
 	readonly admit?: (arriving: P, now: Millis) => SimulatedRequest | undefined;
 	/** Stops here even if work is left. Default: when all is done. */
 	readonly untilMs?: Millis;
+	readonly before?: BeforeCore;
 	/** Called as each request ends (finished or refused). */
 	readonly onEnd?: (request: SimulatedRequest) => void;
 	/** Called with the first token of each run of a request. */
@@ -144,7 +158,7 @@ class Simulation<P extends { readonly arrivalMs: Millis }> {
 	}
 
 	run(): SimulationResult {
-		const { control, onInstant, untilMs = Number.POSITIVE_INFINITY } = this.#options;
+		const { before, control, onInstant, untilMs = Number.POSITIVE_INFINITY } = this.#options;
 		const core = this.#core;
 		let controlAt = control?.everyMs ?? Number.POSITIVE_INFINITY;
 		let arrival = this.#arrivals.next();
@@ -155,11 +169,16 @@ class Simulation<P extends { readonly arrivalMs: Millis }> {
 				this.#sent.nextAt,
 				this.#heard.nextAt,
 				this.#nextEngineAt(),
+				before?.nextAt() ?? Number.POSITIVE_INFINITY,
 			);
 			// The control timer alone keeps nothing going.
 			if (next === Number.POSITIVE_INFINITY || next > untilMs) break;
-			const now = Math.max(this.#now, Math.min(next, controlAt));
+			const now = Math.max(this.#now, Math.min(next, controlAt, before?.nextBoundary() ?? next));
 			this.#now = now;
+			if (before !== undefined && before.nextBoundary() <= now) {
+				before.look(now, core);
+				this.#drain();
+			}
 			onInstant?.(now, core);
 			for (const engine of this.#flat) {
 				if (engine.nextEventAt() > now) continue;
@@ -181,6 +200,7 @@ class Simulation<P extends { readonly arrivalMs: Millis }> {
 				control.call(now, core, this.#engines);
 				this.#drain();
 			}
+			if (before !== undefined && before.nextAt() <= now) for (const request of before.due(now)) this.#submit(request);
 			while (arrival.done !== true && arrival.value.arrivalMs <= now) {
 				this.#arrive(arrival.value);
 				arrival = this.#arrivals.next();
@@ -209,6 +229,10 @@ class Simulation<P extends { readonly arrivalMs: Millis }> {
 			engine.submit(run, request.promptTokens, request.outputTokens, this.#now);
 			return;
 		}
+		this.#submit(request);
+	}
+
+	#submit(request: SimulatedRequest): void {
 		const ticket = this.#core.submit(request.submit ?? submitOf(request), this.#now);
 		this.#byTicket.set(ticket, request);
 		this.#drain();
@@ -224,6 +248,7 @@ class Simulation<P extends { readonly arrivalMs: Millis }> {
 			if (request === undefined) continue;
 			if (kind === "dispatch") {
 				request.payer = decision.payer;
+				request.borrowed = this.#borrows(decision);
 				this.#dispatch(request, ticket, this.#engines[decision.pool]![decision.endpoint]!);
 			} else if (kind === "preempt") this.#preempt(request, ticket);
 			else {
@@ -233,6 +258,12 @@ class Simulation<P extends { readonly arrivalMs: Millis }> {
 				this.#options.onEnd?.(request);
 			}
 		}
+	}
+
+	#borrows({ pool: index, queue, payer }: Readonly<Decision>): boolean {
+		const pool = this.#core.pools[index]!;
+		if (payer !== queue) return true;
+		return pool.queues[queue]!.reservedTps !== undefined && pool.shareInFlight(queue) > pool.floor(queue);
 	}
 
 	#dispatch(request: SimulatedRequest, ticket: Ticket, engine: EngineModel): void {

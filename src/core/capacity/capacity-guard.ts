@@ -80,6 +80,11 @@ export class CapacityGuard {
 		return this.#closedAt === undefined;
 	}
 
+	/** Since when it keeps external work out, as far as anybody asked; undefined while it does not. */
+	get closedSince(): Millis | undefined {
+		return this.#closedAt;
+	}
+
 	/** The soonest that it could open again, from now. */
 	opensInMs(now: Millis): Millis {
 		if (this.#closedAt === undefined) return 0;

@@ -81,9 +81,14 @@ export interface Arrival {
 	readonly isKeptOut: boolean;
 }
 
-export type Admitted =
-	| { readonly kind: "admitted"; readonly arrival: Arrival }
-	| { readonly kind: "refused"; readonly refusal: Refusal };
+interface Refused {
+	readonly kind: "refused";
+	readonly refusal: Refusal;
+	/** Where it would have waited, once that was known. */
+	readonly queue?: number;
+}
+
+export type Admitted = { readonly kind: "admitted"; readonly arrival: Arrival } | Refused;
 
 /** What the client and its connection say beside the body. */
 export interface ArrivalContext {
@@ -235,12 +240,13 @@ export class Lifecycle {
 		const isKeptOut = isExternal && guard?.isOpen(now) === false;
 		if (isKeptOut && guard?.settings.action === "reject") {
 			const { resume, maxTps } = guard.settings;
-			return refused(
+			const answer = refused(
 				"capacity_guard",
 				`internal work needs the capacity: tier ${quote(routed.metadata.tier)} is served again when it used less than ${100 * resume} % of ${maxTps} tokens/s for a minute`,
 				undefined,
 				guard.opensInMs(now),
 			);
+			return { ...answer, queue: allocation.queue };
 		}
 		const path = this.#paths.pathOf(routed.metadata, model);
 		const flowKey = path.ids[path.ids.length - 1]!;
@@ -256,7 +262,7 @@ export class Lifecycle {
 		const estimate = estimator.estimate(facts, model, flowKey, left);
 		const own = route === undefined ? pools : this.#poolsIn(route.half, pools);
 		const limited = this.#limit(rule, estimate.promptTokens + estimate.completionTokens, now);
-		if (limited !== undefined) return limited;
+		if (limited !== undefined) return { ...limited, queue: allocation.queue };
 		const submit: SubmitRequest = {
 			pools: own,
 			queue: allocation.queue,
@@ -346,7 +352,7 @@ export class Lifecycle {
 		return this.#tokenLimits[rules.findIndex((other) => other.rule.id === rule.rule.id)];
 	}
 
-	#limit(rule: CompiledRule, tokens: Tokens, now: Millis): Admitted | undefined {
+	#limit(rule: CompiledRule, tokens: Tokens, now: Millis): Refused | undefined {
 		const waitRequests = this.#requestLimits[rule.index]?.take(1, now) ?? 0;
 		if (waitRequests > 0) {
 			return refused(
@@ -389,7 +395,7 @@ function routeOf(router: WeightedRouter, accountId: string): Route {
 /** Of a dry run: no use of `critical` is counted. */
 const GRANTING: HintContext["criticalUses"] = { take: () => 0 };
 
-function refused(code: Refusal["code"], message: string, param?: string, retryAfterMs?: Millis): Admitted {
+function refused(code: Refusal["code"], message: string, param?: string, retryAfterMs?: Millis): Refused {
 	return {
 		kind: "refused",
 		refusal: {

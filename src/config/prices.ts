@@ -1,7 +1,8 @@
 /** What a request costs (`[pricing.MODEL]`), in nano-dollars. */
-import type { GatewayConfig } from "../config/gateway-config.ts";
+
 import { costOf } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
+import type { GatewayConfig } from "./gateway-config.ts";
 
 /** Prices are per million tokens in dollars: a dollar per million is 1,000 nano-dollars per token. */
 export function pricesOf(config: GatewayConfig): (model: string, usage: Usage) => number {
