@@ -48,7 +48,7 @@ export class Engine {
 	readonly core: SchedulingCore;
 	readonly #clock: EngineClock;
 	readonly #observe: DecisionObserver;
-	readonly #listeners = new TicketListeners();
+	readonly #listeners = new TicketListeners<RequestListener>();
 	#timer: { cancel(): void } | undefined;
 	#timerAt: Millis = Number.POSITIVE_INFINITY;
 	#draining = false;

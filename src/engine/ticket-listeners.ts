@@ -4,24 +4,23 @@
  * last decision was delivered: then the older listener waits for that aside.
  */
 import { rowOfTicket, type Ticket } from "../core/schedule/decision.ts";
-import type { RequestListener } from "./engine.ts";
 
-export class TicketListeners {
-	readonly #listeners: (RequestListener | undefined)[] = [];
+export class TicketListeners<Listener> {
+	readonly #listeners: (Listener | undefined)[] = [];
 	readonly #tickets: Ticket[] = [];
-	readonly #aside = new Map<Ticket, RequestListener>();
+	readonly #aside = new Map<Ticket, Listener>();
 	#size = 0;
 
 	get size(): number {
 		return this.#size;
 	}
 
-	get(ticket: Ticket): RequestListener | undefined {
+	get(ticket: Ticket): Listener | undefined {
 		const row = rowOfTicket(ticket);
 		return this.#tickets[row] === ticket ? this.#listeners[row] : this.#aside.get(ticket);
 	}
 
-	set(ticket: Ticket, listener: RequestListener): void {
+	set(ticket: Ticket, listener: Listener): void {
 		const row = rowOfTicket(ticket);
 		while (this.#listeners.length <= row) {
 			this.#listeners.push(undefined);
