@@ -77,6 +77,7 @@ test("an end adds tokens, durations and the time per token", () => {
 		usage: { promptTokens: 7, completionTokens: 11, cachedTokens: 0, source: "measured" },
 		arrival: {
 			metadata: { tier: "internal", environment: "qa-of-a-client", accountId: "a", routedBy: "header" },
+			allocation: { queue: 1, mode: "atleast", via: "unmapped", unmapped: true },
 		},
 	});
 	metrics.ended({ queue: -1, outcome: "refused", code: "unknown_token", durationMs: 1 });

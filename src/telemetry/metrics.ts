@@ -236,6 +236,8 @@ export class Metrics {
 				return dropped + timedOut;
 			},
 		);
+		text.family("tgw_bucket_unmapped_total", "counter", "Requests of a tier that no mapping covers: last bucket.");
+		text.sample("tgw_bucket_unmapped_total", {}, this.#counters.unmapped);
 		text.family("tgw_bucket_upgrades_total", "counter", "Dispatches on the capacity of a better bucket.");
 		for (const pool of this.#core.pools) {
 			for (const [from, to, count] of pool.upgrades.totals()) {

@@ -1,5 +1,6 @@
 /** What decisions and ends of requests count up, per pool and queue; on the way of every request, so nothing here is made into text. */
 import { Throughput } from "../core/capacity/throughput.ts";
+import type { AllocationDecision } from "../core/model/policy.ts";
 import { ENVIRONMENTS, type RoutingMetadata } from "../core/model/routing.ts";
 import type { Millis } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
@@ -17,7 +18,7 @@ export interface EndedRequest {
 	readonly durationMs: Millis;
 	readonly ttftMs?: Millis | undefined;
 	readonly usage?: Usage | undefined;
-	readonly arrival?: { readonly metadata: RoutingMetadata } | undefined;
+	readonly arrival?: { readonly metadata: RoutingMetadata; readonly allocation: AllocationDecision } | undefined;
 }
 
 /** Counters of one queue of one pool. */
@@ -46,6 +47,8 @@ export class RequestCounters {
 	/** Durations of requests that never got a queue, by outcome. */
 	readonly unplaced = new Map<string, Histogram>();
 	readonly refused = new Map<string, number>();
+	/** Requests of a tier that no mapping of buckets covers. */
+	unmapped = 0;
 	/** By source and environment, a space between. */
 	readonly headerRouted = new Map<string, number>();
 	readonly #now: () => Millis;
@@ -79,6 +82,7 @@ export class RequestCounters {
 		}
 		histogram.observe(durationMs / 1000);
 		if (code !== undefined && outcome === "refused") add(this.refused, code, 1);
+		if (arrival?.allocation.unmapped === true) this.unmapped++;
 		if (arrival?.metadata.routedBy === "header") add(this.headerRouted, headerKey(arrival.metadata), 1);
 		if (counters === undefined) return;
 		const own = counters.queues[queue]!;

@@ -47,9 +47,14 @@ const NAMES = [
 	"tokligence_journal_unsent_records",
 	"tokligence_event_loop_delay_seconds",
 ];
-const BUCKET_NAMES = ["capacity", "guarantee", "utilization", "upgrades_total", "rejections_total"].map(
-	(name) => `tgw_bucket_${name}`,
-);
+const BUCKET_NAMES = [
+	"capacity",
+	"guarantee",
+	"utilization",
+	"upgrades_total",
+	"rejections_total",
+	"unmapped_total",
+].map((name) => `tgw_bucket_${name}`);
 
 async function open(ini: string): Promise<TestBed> {
 	const bed = await openTestBed(ini);

@@ -71,6 +71,6 @@ export interface AllocationDecision {
 	readonly mode: QueueMode;
 	/** How the queue was found, for records: `token_override`, `header_hint`, `rule`, `mapping:NAME`, `default`, … */
 	readonly via: string;
-	/** No mapping covered the request (metric `mapping missing`). */
+	/** No mapping covered the request (metric `tgw_bucket_unmapped_total`). */
 	readonly unmapped?: boolean;
 }
