@@ -218,7 +218,10 @@ async function gateway(upstream: string, dataDir: string): Promise<Subject> {
 	if (!loaded.ok) throw new Error(loaded.errors.map(({ message }) => message).join("\n"));
 	const { dataUrl, plane } = await startGateway(loaded.config);
 	// The default rules bound their own depth below what waits here.
-	plane.engine.core.configureRules(plane.lifecycle.rules.map(() => Number.POSITIVE_INFINITY));
+	plane.engine.core.configureRules(
+		plane.lifecycle.rules.map(() => Number.POSITIVE_INFINITY),
+		[],
+	);
 	const held = () => {
 		let count = 0;
 		for (const exchange of plane.exchanges.list()) if (exchange.state !== "reading") count++;

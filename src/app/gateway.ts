@@ -281,22 +281,29 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	recorder.watch(plane);
 
 	const reloadRules = async () => {
-		lifecycle.replaceRules(await stores.rules.all(), systemClock.now());
-		engine.core.configureRules(depthsOf(lifecycle));
+		const moved = lifecycle.replaceRules(await stores.rules.all(), systemClock.now());
+		engine.core.configureRules(depthsOf(lifecycle), moved);
 		await reloadQuotas();
 		await windows?.keeper.reload();
 	};
 	let policyVersion = await stores.policy.version();
+	const lookAtPolicy = async () => {
+		const version = await stores.policy.version();
+		if (version === policyVersion) return;
+		lookup.forgetAll();
+		await reloadRules();
+		// Not before: what could not be read is read at the next look.
+		policyVersion = version;
+	};
+	let isLooking = false;
 	const rulesTimer = setInterval(() => {
-		void stores.policy.version().then(
-			async (version) => {
-				if (version === policyVersion) return;
-				policyVersion = version;
-				lookup.forgetAll();
-				await reloadRules();
-			},
-			(error: unknown) => log.error({ error: String(error) }, "policy store does not answer"),
-		);
+		if (isLooking) return;
+		isLooking = true;
+		lookAtPolicy()
+			.catch((error: unknown) => log.error({ error: String(error) }, "policy store does not answer"))
+			.finally(() => {
+				isLooking = false;
+			});
 	}, POLICY_POLL_MS);
 	rulesTimer.unref();
 	let snapshotErrors = 0;

@@ -105,6 +105,8 @@ export class Exchange implements RequestListener, AttemptOwner {
 	#attempt: Attempt | undefined;
 	/** Tokens of this run that are in the usage of its tier already. */
 	#counted = 0;
+	/** Until then the engine may work on a run that was taken back. */
+	#engineBusyUntil: Millis = 0;
 	#holdTimer: NodeJS.Timeout | undefined;
 	#retryTimer: NodeJS.Timeout | undefined;
 
@@ -152,15 +154,15 @@ export class Exchange implements RequestListener, AttemptOwner {
 		this.#plane.retryBudget = Math.min(10, this.#plane.retryBudget + 0.1);
 		this.#response.on("close", () => this.#clientGone());
 		this.#response.on("error", () => this.#clientGone());
-		const classified = this.#plane.classifier.classify(this.#request);
-		if (classified instanceof Promise) {
-			classified.then(
-				(answer) => this.#classified(answer),
-				() => this.#refuse({ code: "internal", message: "the request could not be classified" }),
-			);
-		} else {
-			this.#classified(classified);
-		}
+		this.#guard(() => {
+			const classified = this.#plane.classifier.classify(this.#request);
+			if (!(classified instanceof Promise)) this.#classified(classified);
+			else
+				classified.then(
+					(answer) => this.#guard(() => this.#classified(answer)),
+					() => this.#refuse({ code: "internal", message: "the request could not be classified" }),
+				);
+		});
 	}
 
 	#classified(answer: Awaited<ReturnType<DataPlane["classifier"]["classify"]>>): void {
@@ -218,7 +220,9 @@ export class Exchange implements RequestListener, AttemptOwner {
 		const spent = quotas?.concerns(arrival.metadata) === true ? this.#reserve(quotas, arrival) : undefined;
 		if (spent === undefined) this.#enqueue(arrival);
 		else if (spent instanceof Promise) {
+			const since = performance.now();
 			const go = (answer?: SpentBudget) => {
+				this.#wasHeld(performance.now() - since);
 				// It ended before there was anything to release.
 				if (this.#state === "over") quotas?.release(this.requestId);
 				else if (answer !== undefined) this.#refuse(spentRefusal(answer));
@@ -269,13 +273,15 @@ export class Exchange implements RequestListener, AttemptOwner {
 			timeoutMs: submit.timeoutMs,
 			go: () => this.#guard(go),
 			expire: () =>
-				this.#fail(
-					{
-						code: "queue_timeout",
-						message: "its rate quota had no room for as long as it may wait",
-						retryAfterMs: 1000,
-					},
-					"queue_timeout",
+				this.#guard(() =>
+					this.#fail(
+						{
+							code: "queue_timeout",
+							message: "its rate quota had no room for as long as it may wait",
+							retryAfterMs: 1000,
+						},
+						"queue_timeout",
+					),
 				),
 		});
 		if (entry === "goes") go();
@@ -288,10 +294,10 @@ export class Exchange implements RequestListener, AttemptOwner {
 
 	/** To the scheduler, unless the capacity guard keeps it out. */
 	#queue(arrival: Arrival): void {
-		const { hold, queues } = this.#plane;
-		const { queue, timeoutMs } = arrival.submit;
-		if (arrival.isKeptOut && hold !== undefined) hold.add(this, queue, timeoutMs, queues[queue]!.maxDepth);
-		else this.#submit(arrival);
+		const { hold, engine } = this.#plane;
+		const { queue, timeoutMs, pools } = arrival.submit;
+		if (!arrival.isKeptOut || hold === undefined) this.#submit(arrival);
+		else hold.add(this, queue, timeoutMs, engine.core.pools[pools[0]!]!.queues[queue]!.maxDepth);
 	}
 
 	/** The capacity guard lets it in. */
@@ -318,7 +324,9 @@ export class Exchange implements RequestListener, AttemptOwner {
 			this.#fail(refusalOfReason("deadline_unmeetable", 1000), "deadline_unmeetable");
 			return;
 		}
-		const { engine } = this.#plane;
+		const { engine, lifecycle } = this.#plane;
+		// Rules may have changed while it was held.
+		submit.rule = lifecycle.indexOf(arrival.rule);
 		const ticket = engine.submit(submit, this);
 		if (this.#state !== "over") this.#ticket = ticket;
 		// A bug ended it as it was dispatched from within.
@@ -391,13 +399,14 @@ export class Exchange implements RequestListener, AttemptOwner {
 			return;
 		}
 		const lagMs = this.#cancelLagMs();
+		this.#engineBusyUntil = performance.now() + lagMs;
 		this.#state = "waiting";
 		this.#forgetAttempt();
-		setTimeout(() => {
+		this.#later(lagMs, () => {
 			if (this.#ticket < 0) return;
 			this.#plane.engine.aborted(this.#ticket);
 			this.endpointLost();
-		}, lagMs);
+		});
 	}
 
 	// --- upstream
@@ -491,8 +500,14 @@ export class Exchange implements RequestListener, AttemptOwner {
 	}
 
 	gaveUp(code: ErrorCode, message: string): void {
+		const attempt = this.#attempt!;
+		if (attempt.scanner?.terminated === true) {
+			// The answer is whole: its engine did not close what it had ended.
+			this.#endStream(attempt, attempt.scanner);
+			return;
+		}
 		if (code === "upstream_timeout") this.#report("failed");
-		this.#failUpstream(code, message);
+		this.#fail({ code, message, retryAfterMs: 1000 }, "upstream_error", this.#usageSoFar(), true);
 	}
 
 	#endWhole(attempt: Attempt): void {
@@ -609,12 +624,12 @@ export class Exchange implements RequestListener, AttemptOwner {
 		this.#forgetAttempt();
 		this.#state = "waiting";
 		const jitter = 20 + Math.random() * 80;
-		this.#retryTimer = setTimeout(() => {
+		this.#retryTimer = this.#later(afterMs + jitter, () => {
 			this.#retryTimer = undefined;
 			if (this.#ticket < 0) return;
 			this.#plane.engine.takeBack(this.#ticket);
 			this.endpointLost();
-		}, afterMs + jitter);
+		});
 		return true;
 	}
 
@@ -692,7 +707,28 @@ export class Exchange implements RequestListener, AttemptOwner {
 			this.#plane.onBug(error, this.requestId);
 			this.#attempt?.abort();
 			if (this.#state === "over") this.#response.destroy();
-			else this.#fail({ code: "internal", message: "the gateway failed; its log says why" }, "internal");
+			else
+				this.#fail(
+					{ code: "internal", message: "the gateway failed; its log says why" },
+					"internal",
+					undefined,
+					this.#state === "running",
+				);
+		}
+	}
+
+	#later(delayMs: Millis, action: () => void): NodeJS.Timeout {
+		return setTimeout(() => this.#guard(action), delayMs);
+	}
+
+	/** Each of these is done, whatever becomes of the others. */
+	#doAll(...actions: readonly (() => void)[]): void {
+		for (const action of actions) {
+			try {
+				action();
+			} catch (error) {
+				this.#plane.onBug(error, this.requestId);
+			}
 		}
 	}
 
@@ -728,7 +764,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 		this.#state = "over";
 		clearTimeout(this.#holdTimer);
 		clearTimeout(this.#retryTimer);
-		const { engine, journal, lifecycle, exchanges, onEnd, quotas, hold, rates } = this.#plane;
+		const { exchanges, onEnd, hold } = this.#plane;
 		exchanges.remove(this);
 		const arrival = this.#arrival;
 		const ticket = this.#ticket;
@@ -736,45 +772,76 @@ export class Exchange implements RequestListener, AttemptOwner {
 		// Ended while it waited, and not by the scheduler, which would have said how long.
 		const wasHeld = hold?.remove(this) === true;
 		if (before === "waiting" && (ticket >= 0 || this.#atGate || wasHeld)) this.#waitMs = this.ageMs;
-		if (arrival !== undefined) {
-			this.#releaseToken();
-			if (this.#holdsRate)
-				rates?.finish(this.requestId, this.#journaled ? usage.promptTokens + usage.completionTokens : 0);
-			if (ticket >= 0) {
-				if (engine.core.isWaiting(ticket)) engine.cancel(ticket);
-				else if (usage === NOTHING && !lingers) engine.finish(ticket, usage);
-				else {
-					const lagMs = lingers ? this.#cancelLagMs() : 0;
-					if (lagMs > 0) setTimeout(() => engine.finish(ticket, usage), lagMs);
-					else engine.finish(ticket, usage);
-					this.#holdsLimits = false;
-					lifecycle.settled(arrival, usage, performance.now());
-				}
-				lifecycle.used(arrival, usage.promptTokens + usage.completionTokens - this.#counted, performance.now());
-			}
-			this.#withdraw();
-			if (this.#journaled) {
-				const row = this.#row(outcome, usage, errorCode);
-				journal.end(row);
-				if (this.#holdsQuota || quotas?.concerns(arrival.metadata) === true)
-					quotas?.commit(this.requestId, arrival.metadata, this.#quotaAmounts(usage, row), row.settledAt);
-			} else if (this.#holdsQuota) quotas?.release(this.requestId);
+		if (arrival !== undefined)
+			this.#doAll(
+				() => this.#releaseToken(),
+				() => this.#releaseRate(usage),
+				() => this.#releaseTicket(ticket, arrival, usage, lingers),
+				() => this.#withdraw(),
+			);
+		const row = arrival === undefined ? undefined : this.#endRecord(outcome, usage, errorCode);
+		if (arrival !== undefined) this.#doAll(() => this.#releaseQuota(arrival, usage, row));
+		this.#doAll(() =>
+			onEnd({
+				requestId: this.requestId,
+				queue: arrival?.submit.queue ?? -1,
+				outcome,
+				status: this.#response.statusCode,
+				waitMs: before === "reading" ? 0 : this.#waitMs,
+				durationMs: performance.now() - this.#startedAt,
+				ttftMs: this.#ttftMs,
+				code: errorCode,
+				usage: ticket >= 0 ? usage : undefined,
+				accountId: this.#metadata?.accountId,
+				model: arrival?.model,
+				arrival,
+				pool: this.#pool,
+			}),
+		);
+	}
+
+	#releaseRate(usage: Usage): void {
+		if (!this.#holdsRate) return;
+		this.#holdsRate = false;
+		this.#plane.rates?.finish(this.requestId, this.#journaled ? usage.promptTokens + usage.completionTokens : 0);
+	}
+
+	/** Its place in a queue or on an endpoint; that of an endpoint not before the engine is done. */
+	#releaseTicket(ticket: Ticket, arrival: Arrival, usage: Usage, lingers: boolean): void {
+		if (ticket < 0) return;
+		const { engine, lifecycle } = this.#plane;
+		if (engine.core.isWaiting(ticket)) engine.cancel(ticket);
+		else {
+			const lagMs = lingers ? this.#cancelLagMs() : this.#engineBusyUntil - performance.now();
+			if (lagMs > 0) setTimeout(() => this.#doAll(() => engine.finish(ticket, usage)), lagMs);
+			else engine.finish(ticket, usage);
 		}
-		onEnd({
-			requestId: this.requestId,
-			queue: arrival?.submit.queue ?? -1,
-			outcome,
-			status: this.#response.statusCode,
-			waitMs: before === "reading" ? 0 : this.#waitMs,
-			durationMs: performance.now() - this.#startedAt,
-			ttftMs: this.#ttftMs,
-			code: errorCode,
-			usage: ticket >= 0 ? usage : undefined,
-			accountId: this.#metadata?.accountId,
-			model: arrival?.model,
-			arrival,
-			pool: this.#pool,
+		if (usage !== NOTHING) {
+			this.#holdsLimits = false;
+			lifecycle.settled(arrival, usage, performance.now());
+		}
+		lifecycle.used(arrival, usage.promptTokens + usage.completionTokens - this.#counted, performance.now());
+	}
+
+	/** One end in the journal for its start. */
+	#endRecord(outcome: string, usage: Usage, errorCode: string | undefined): LedgerRow | undefined {
+		if (!this.#journaled) return undefined;
+		let row: LedgerRow | undefined;
+		this.#doAll(() => {
+			row = this.#row(outcome, usage, errorCode);
+			this.#plane.journal.end(row);
 		});
+		return row;
+	}
+
+	/** Budgets pay what its row says; without one, nothing. */
+	#releaseQuota(arrival: Arrival, usage: Usage, row: LedgerRow | undefined): void {
+		const { quotas } = this.#plane;
+		if (row === undefined) {
+			if (this.#holdsQuota) quotas?.release(this.requestId);
+		} else if (this.#holdsQuota || quotas?.concerns(arrival.metadata) === true)
+			quotas?.commit(this.requestId, arrival.metadata, this.#quotaAmounts(usage, row), row.settledAt);
+		this.#holdsQuota = false;
 	}
 
 	/** Nothing was used: what its rule's limits were charged is given back, once. */
@@ -887,7 +954,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 
 	/** A stream that waits long gets its headers and pings, so that no wall on the way gives up on it. */
 	#armHold(): void {
-		this.#holdTimer = setTimeout(() => {
+		this.#holdTimer = this.#later(this.#plane.settings.streamHoldMs, () => {
 			if (this.#state === "over") return;
 			if (!this.#response.headersSent) {
 				const headers = this.#ownHeaders();
@@ -896,10 +963,10 @@ export class Exchange implements RequestListener, AttemptOwner {
 			}
 			const ping = () => {
 				this.#response.write(this.#dialect.ping);
-				this.#holdTimer = setTimeout(ping, PING_INTERVAL_MS);
+				this.#holdTimer = this.#later(PING_INTERVAL_MS, ping);
 			};
 			ping();
-		}, this.#plane.settings.streamHoldMs);
+		});
 	}
 
 	/** How long the engine may go on after an abort. */

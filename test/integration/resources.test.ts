@@ -1,4 +1,6 @@
 /** What a request takes is given back once, on paths where it waits before the scheduler or where something is wrong with the gateway itself. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { readAdminToken } from "../../src/app/admin-files.ts";
 import type { Exchange } from "../../src/http/exchange.ts";
@@ -15,8 +17,8 @@ buffer_pct = 0
 action = queue
 `;
 
-async function open(ini: string): Promise<TestBed> {
-	const bed = await openTestBed(ini);
+async function open(ini: string, ...rest: [Parameters<typeof openTestBed>[1]?, string?]): Promise<TestBed> {
+	const bed = await openTestBed(ini, ...rest);
 	onTestFinished(() => bed.close());
 	return bed;
 }
@@ -38,13 +40,16 @@ async function newToken(bed: TestBed, fields: object): Promise<string> {
 	return (await admin(bed, "POST", "/tokens", { account_id: "acme", priority_tier: "external", ...fields })).token;
 }
 
-function ask({ gateway }: TestBed, headers: Record<string, string>) {
+function ask({ gateway }: TestBed, headers: Record<string, string>, body: object = {}) {
 	return fetch(`${gateway.dataUrl}/v1/chat/completions`, {
 		method: "POST",
 		headers: { "content-type": "application/json", "x-mock-output-tokens": "20", ...headers },
-		body: JSON.stringify({ model: "mock", max_tokens: 20, messages: [{ role: "user", content: "hello" }] }),
+		body: JSON.stringify({ model: "mock", max_tokens: 20, messages: [{ role: "user", content: "hello" }], ...body }),
 	});
 }
+
+/** The only request under way. */
+const only = ({ gateway }: TestBed): Exchange => gateway.plane.exchanges.list()[0]!;
 
 /** A request that the guard keeps out, and its answer. */
 async function held(bed: TestBed, headers: Record<string, string> = {}): Promise<[Exchange, Promise<Response>]> {
@@ -52,7 +57,7 @@ async function held(bed: TestBed, headers: Record<string, string> = {}): Promise
 	const answer = ask(bed, { "x-tgw-source": "spot", ...headers });
 	const { plane } = bed.gateway;
 	await until("it is held", () => plane.hold!.size === 1);
-	return [plane.exchanges.list()[0]!, answer];
+	return [only(bed), answer];
 }
 
 test("max_parallel_requests holds while budgets are asked", async () => {
@@ -129,4 +134,130 @@ test("a bug at its dispatch, or at its end, ends one request and keeps nothing o
 	plane.engine.change((core, now) => core.resume(0, 3, now));
 	expect((await ask(bed, headers)).status).toBe(200);
 	await until("all is given back", () => atRest(bed));
+});
+
+test("a bug as its place is given back keeps nothing else of it", async () => {
+	const bed = await open(OPEN);
+	const token = await newToken(bed, { quota_tokens_per_month: 100_000 });
+	const { engine, journal, quotas, tokenUse } = bed.gateway.plane;
+	const finish = engine.finish.bind(engine);
+	let unfinished: Parameters<typeof finish> | undefined;
+	engine.finish = (...ending) => {
+		unfinished = ending;
+		throw new Error("a bug at the end");
+	};
+	expect((await ask(bed, { authorization: `Bearer ${token}` })).status).toBe(200);
+	expect([quotas!.held, tokenUse.size, journal.status().openRecords]).toEqual([0, 0, 0]);
+	engine.finish = finish;
+	finish(...unfinished!);
+	await until("all is given back", () => atRest(bed));
+});
+
+test("rules that change while a request is held: its own bounds it, not the one that has its place", async () => {
+	const bed = await open(GUARDED);
+	const { engine, lifecycle } = bed.gateway.plane;
+	const [exchange, answer] = await held(bed);
+	const { rule } = exchange.arrival!.rule;
+	const first = { rule_name: "first", priority_order: 0, match_model: "another", max_queue_depth: 1 };
+	await admin(bed, "POST", "/routing-rules", first);
+	expect(lifecycle.indexOf(exchange.arrival!.rule)).toBe(exchange.arrival!.rule.index + 1);
+	const submit = engine.submit.bind(engine);
+	let counted: number | undefined;
+	engine.submit = (request, listener) => {
+		counted = request.rule;
+		return submit(request, listener);
+	};
+	bed.gateway.plane.hold!.remove(exchange);
+	exchange.release(1);
+	expect((await answer).status).toBe(200);
+	expect(lifecycle.rules[counted!]!.rule.id).toBe(rule.id);
+	await until("all is given back", () => atRest(bed));
+});
+
+test("what the guard holds is bounded by the depth of its queue as it is now", async () => {
+	const bed = await open(GUARDED);
+	const [exchange, answer] = await held(bed);
+	const { queue } = exchange.arrival!.submit;
+	bed.gateway.plane.engine.change((core, now) => core.configureQueue(0, queue, { maxDepth: 1 }, now));
+	const beyond = await ask(bed, { "x-tgw-source": "spot" });
+	expect((await jsonOf(beyond)).error.code).toBe("queue_full");
+	exchange.cancelByOperator();
+	await answer;
+	await until("all is given back", () => atRest(bed));
+});
+
+test("time that budgets take is a part of the time that a request may wait", async () => {
+	const bed = await open(OPEN);
+	const token = await newToken(bed, { quota_tokens_per_month: 100_000 });
+	const quotas = bed.gateway.plane.quotas!;
+	const reserve = quotas.reserve.bind(quotas);
+	quotas.reserve = async (...request) => {
+		const since = performance.now();
+		await until("its deadline is over", () => performance.now() - since > 30);
+		return await reserve(...request);
+	};
+	const late = await ask(bed, { authorization: `Bearer ${token}`, "x-request-deadline-ms": "20" });
+	expect((await jsonOf(late)).error.code).toBe("deadline_unmeetable");
+	expect(bed.mock.ledger().requests).toHaveLength(0);
+	await until("all is given back", () => atRest(bed));
+});
+
+test("the place of a run that was aborted is free when its engine is, not before", async () => {
+	const bed = await open(`${OPEN}[provider.default]\nengine = ollama\nidle_timeout = 100ms\n`, { speed: 1 });
+	const { plane } = bed.gateway;
+	const { engine } = plane;
+	let atEnd: number | undefined;
+	const onEnd = plane.onEnd;
+	Object.assign(plane, {
+		onEnd: (record: Parameters<typeof onEnd>[0]) => {
+			atEnd = engine.size;
+			onEnd(record);
+		},
+	});
+	const stalled = await ask(bed, { "x-mock-fault": "stall:after=2" }, { stream: true });
+	expect(await stalled.text()).toContain("upstream_timeout");
+	expect(atEnd).toBe(1);
+	await until("all is given back", () => atRest(bed));
+
+	const answer = ask(bed, { "x-mock-output-tokens": "500" }, { max_tokens: 500 });
+	await until("it runs", () => bed.mock.ledger().totals.running === 1);
+	const exchange = only(bed);
+	exchange.preempted();
+	exchange.cancelByOperator();
+	expect(engine.size).toBe(1);
+	await answer;
+	await until("all is given back", () => atRest(bed));
+});
+
+test("an answer that is whole is a success although its engine does not end it", async () => {
+	const event = JSON.stringify({ choices: [{ index: 0, delta: { content: "well" } }] });
+	const silent = createServer((request, response) => {
+		request.resume();
+		if (request.method === "GET") response.end("{}");
+		else response.writeHead(200, { "content-type": "text/event-stream" }).write(`data: ${event}\n\ndata: [DONE]\n\n`);
+	});
+	await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+	onTestFinished(() => {
+		silent.close();
+		silent.closeAllConnections();
+	});
+	const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+	const bed = await open(`${OPEN}[provider.default]\nengine = vllm\nidle_timeout = 100ms\n`, {}, url);
+	const text = await (await ask(bed, {}, { stream: true })).text();
+	expect(text).toContain("well");
+	expect(text).toContain("[DONE]");
+	expect(text).not.toContain("error");
+	await until("all is given back", () => atRest(bed));
+});
+
+test("rules that cannot be read are read again, and nothing is lost over it", async () => {
+	const bed = await open(OPEN);
+	const { rules, policy } = bed.gateway.stores;
+	const all = rules.all.bind(rules);
+	let asked = 0;
+	rules.all = () => (++asked === 1 ? Promise.reject(new Error("the disk is away")) : all());
+	const version = await policy.version();
+	policy.version = () => Promise.resolve(version + 1);
+	await until("they are read again", () => asked === 2);
+	expect((await ask(bed, {})).status).toBe(200);
 });

@@ -27,8 +27,8 @@ export class SlidingCounter {
 	/** Grants a use and answers 0, or answers the milliseconds until the next use can be granted (nothing is counted then). */
 	take(key: string, now: Millis): Millis {
 		const uses = this.#uses.get(key) ?? { at: new Float64Array(this.limit).fill(Number.NEGATIVE_INFINITY), next: 0 };
-		const freeAt = uses.at[uses.next]! + this.windowMs;
-		if (freeAt > now) return freeAt - now;
+		const waitMs = this.waitMs(key, now);
+		if (waitMs > 0) return waitMs;
 		uses.at[uses.next] = now;
 		uses.next = (uses.next + 1) % this.limit;
 		// Insertion order of the map is the order of last use.
@@ -36,6 +36,12 @@ export class SlidingCounter {
 		this.#uses.set(key, uses);
 		if (this.#uses.size > this.#maxKeys) this.#forgetOldest();
 		return 0;
+	}
+
+	/** What `take` would answer; counts nothing. */
+	waitMs(key: string, now: Millis): Millis {
+		const uses = this.#uses.get(key);
+		return uses === undefined ? 0 : Math.max(0, uses.at[uses.next]! + this.windowMs - now);
 	}
 
 	get size(): number {

@@ -121,3 +121,46 @@ test("what a request gives back goes to the rule it took from, wherever that sta
 	life.replaceRules([], 0);
 	life.withdrawn(admitted.arrival, 0);
 });
+
+test("a limit that begins anew gets nothing back from requests that took from the one before", () => {
+	const rule: RoutingRule = { id: "r", name: "All", priorityOrder: 1, enabled: true, maxTps: 10 };
+	const life = lifecycle(rule);
+	const admit = () => life.admit(WHO, FACTS, context(), 0);
+	const first = admit();
+	if (first.kind === "refused") throw new Error(first.refusal.message);
+	life.replaceRules([{ ...rule, maxTps: 20 }], 0);
+	const second = admit();
+	if (second.kind === "refused") throw new Error(second.refusal.message);
+	expect(admit().kind).toBe("admitted");
+	life.withdrawn(first.arrival, 0);
+	expect(admit().kind).toBe("refused");
+
+	// A burst of 60 instead of 40: three fit, whatever the second one gives back.
+	life.reconfigure({ burstSeconds: 3 }, 0);
+	for (let i = 0; i < 3; i++) expect(admit().kind).toBe("admitted");
+	life.settled(second.arrival, { promptTokens: 0, completionTokens: 0, cachedTokens: 0, source: "measured" }, 0);
+	expect(admit().kind).toBe("refused");
+});
+
+test("a critical request that is refused for another reason is none of the ten of its minute", () => {
+	const life = lifecycle({ id: "r", name: "All", priorityOrder: 1, enabled: true });
+	const tooLong = { ...FACTS, maxTokens: 5000 };
+	for (let i = 0; i < 10; i++)
+		expect(life.admit(WHO, tooLong, context("critical"), 0)).toMatchObject({
+			refusal: { code: "context_length_exceeded" },
+		});
+	for (let i = 0; i < 10; i++) expect(life.admit(WHO, FACTS, context("critical"), 0).kind).toBe("admitted");
+	expect(life.admit(WHO, FACTS, context("critical"), 0)).toMatchObject({ refusal: { code: "rate_limited" } });
+});
+
+test("new rules say where those before stand now, and so does a rule that was found earlier", () => {
+	const a: RoutingRule = { id: "a", name: "A", priorityOrder: 2, enabled: true };
+	const b: RoutingRule = { id: "b", name: "B", priorityOrder: 1, enabled: true, matchModel: "x" };
+	const life = lifecycle(a);
+	const [found] = life.rules;
+	expect(life.replaceRules([b, a], 0)).toEqual([1]);
+	expect(life.indexOf(found!)).toBe(1);
+	expect(life.replaceRules([a], 0)).toEqual([-1, 0]);
+	expect(life.replaceRules([b], 0)[0]).toBe(-1);
+	expect(life.indexOf(found!)).toBe(-1);
+});

@@ -75,10 +75,17 @@ export interface Arrival {
 	/** What time windows change for it. */
 	readonly adjusted: Adjusted;
 	readonly submit: SubmitRequest;
+	/** What it took from the token limit of its rule, if that has one: given back to that one, whatever rules say by then. */
+	readonly taken: TakenTokens | undefined;
 	/** Of a tier that the capacity guard keeps out. */
 	readonly isExternal: boolean;
 	/** The guard is closed to it: it waits until that opens, before it is submitted. */
 	readonly isKeptOut: boolean;
+}
+
+export interface TakenTokens {
+	readonly limit: RateLimit;
+	readonly tokens: Tokens;
 }
 
 interface Refused {
@@ -123,8 +130,11 @@ export class Lifecycle {
 		return this.#matcher.rules;
 	}
 
-	/** New rules are in force for the next request; a rule that stays keeps what its limits have counted. */
-	replaceRules(rules: readonly RoutingRule[], now: Millis): void {
+	/**
+	 * New rules are in force for the next request; a rule that stays keeps what its limits have counted. Answers where each rule stands that
+	 * was in force before, -1 for one that is gone.
+	 */
+	replaceRules(rules: readonly RoutingRule[], now: Millis): readonly number[] {
 		const before = this.rules;
 		const limits = before.map(({ index }) => [this.#requestLimits[index], this.#tokenLimits[index]] as const);
 		this.#matcher = new RuleMatcher(rules);
@@ -136,6 +146,13 @@ export class Lifecycle {
 			if (same.rule.maxRps === rule.maxRps) this.#requestLimits[index] = same.limits[0];
 			if (same.rule.maxTps === rule.maxTps) this.#tokenLimits[index] = same.limits[1];
 		}
+		return before.map((rule) => this.indexOf(rule));
+	}
+
+	/** Where a rule that was found for a request stands now, -1 when it is gone. */
+	indexOf(rule: CompiledRule): number {
+		const { rules } = this;
+		return rules[rule.index] === rule ? rule.index : rules.findIndex((other) => other.rule.id === rule.rule.id);
 	}
 
 	/** In force for the next request; limits of rules begin anew only when their burst changes. */
@@ -188,7 +205,17 @@ export class Lifecycle {
 
 	/** Checks, routes and estimates a request; what it answers is ready for the core. Takes from rate limits only when admitted. */
 	admit(metadata: RoutingMetadata, facts: RequestFacts, context: ArrivalContext, now: Millis): Admitted {
-		return this.#admit(metadata, facts, context, now, this.#criticalUses);
+		let critical: string | undefined;
+		const uses = {
+			take: (accountId: string) => {
+				critical = accountId;
+				return this.#criticalUses.waitMs(accountId, now);
+			},
+		};
+		const answer = this.#admit(metadata, facts, context, now, uses);
+		// Only now: what comes after the hints may refuse it, and then it used nothing.
+		if (critical !== undefined && answer.kind === "admitted") this.#criticalUses.take(critical, now);
+		return answer;
 	}
 
 	#admit(
@@ -261,8 +288,8 @@ export class Lifecycle {
 		}
 		const estimate = estimator.estimate(facts, model, flowKey, left);
 		const own = route === undefined ? pools : this.#poolsIn(route.half, pools);
-		const limited = this.#limit(rule, estimate.promptTokens + estimate.completionTokens, now);
-		if (limited !== undefined) return { ...limited, queue: allocation.queue };
+		const taken = this.#limit(rule, estimate.promptTokens + estimate.completionTokens, now);
+		if (taken !== undefined && "kind" in taken) return { ...taken, queue: allocation.queue };
 		const submit: SubmitRequest = {
 			pools: own,
 			queue: allocation.queue,
@@ -299,6 +326,7 @@ export class Lifecycle {
 				flowKey,
 				adjusted,
 				submit,
+				taken,
 				isExternal,
 				isKeptOut,
 			},
@@ -332,27 +360,18 @@ export class Lifecycle {
 
 	/** The end of a request that ran: what the estimator learns, and what a token limit gets back or pays more. */
 	settled(arrival: Arrival, usage: Usage, now: Millis): void {
-		const { facts, model, flowKey, rule, submit } = arrival;
+		const { facts, model, flowKey, taken } = arrival;
 		this.#settings.estimator.learn(model, flowKey, facts.promptChars, usage, facts.sequences, facts.promptExtraTokens);
-		const taken = this.#costUnder(rule, submit.promptTokens + submit.completionTokens);
-		this.#tokenLimitOf(rule)?.giveBack(taken - usage.promptTokens - usage.completionTokens, now);
+		taken?.limit.giveBack(taken.tokens - usage.promptTokens - usage.completionTokens, now);
 	}
 
 	/** The end of a request that never ran: nothing was used. */
-	withdrawn(arrival: Arrival, now: Millis): void {
-		const { rule, submit } = arrival;
-		const taken = this.#costUnder(rule, submit.promptTokens + submit.completionTokens);
-		this.#tokenLimitOf(rule)?.giveBack(taken, now);
+	withdrawn({ taken }: Arrival, now: Millis): void {
+		taken?.limit.giveBack(taken.tokens, now);
 	}
 
-	/** The limit that a request took from: its rule may stand elsewhere by now, or be gone. */
-	#tokenLimitOf(rule: CompiledRule): RateLimit | undefined {
-		const { rules } = this;
-		if (rules[rule.index] === rule) return this.#tokenLimits[rule.index];
-		return this.#tokenLimits[rules.findIndex((other) => other.rule.id === rule.rule.id)];
-	}
-
-	#limit(rule: CompiledRule, tokens: Tokens, now: Millis): Refused | undefined {
+	/** Takes from the limits of a rule: answers what its token limit gave, or the refusal and takes nothing. */
+	#limit(rule: CompiledRule, tokens: Tokens, now: Millis): TakenTokens | Refused | undefined {
 		const waitRequests = this.#requestLimits[rule.index]?.take(1, now) ?? 0;
 		if (waitRequests > 0) {
 			return refused(
@@ -362,8 +381,11 @@ export class Lifecycle {
 				waitRequests,
 			);
 		}
-		const waitTokens = this.#tokenLimits[rule.index]?.take(this.#costUnder(rule, tokens), now) ?? 0;
-		if (waitTokens === 0) return undefined;
+		const limit = this.#tokenLimits[rule.index];
+		if (limit === undefined) return undefined;
+		const cost = this.#costUnder(rule, tokens);
+		const waitTokens = limit.take(cost, now);
+		if (waitTokens === 0) return { limit, tokens: cost };
 		this.#requestLimits[rule.index]?.giveBack(1, now);
 		return refused(
 			"rate_limited",

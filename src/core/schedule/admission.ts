@@ -30,12 +30,18 @@ export class Admission {
 		this.#ruleWaiting = new Int32Array(settings.ruleDepths.length);
 	}
 
-	/** Other rules are in force: what waits under the old ones is no longer counted, their indices mean nothing now. */
-	replaceRules(depths: readonly number[]): void {
+	/** Other rules are in force. `moved`: where each rule before stands now; what waits under one that is gone is no longer counted. */
+	replaceRules(depths: readonly number[], moved: readonly number[]): void {
+		const requests = this.#requests;
+		const waiting = new Int32Array(depths.length);
+		for (const [rule, count] of this.#ruleWaiting.entries()) {
+			const now = moved[rule] ?? -1;
+			if (now >= 0) waiting[now] = waiting[now]! + count;
+		}
 		this.#ruleDepths = depths;
-		this.#ruleWaiting = new Int32Array(depths.length);
+		this.#ruleWaiting = waiting;
 		this.#ruleBacklogs.clear();
-		for (let row = 0; row < this.#requests.size; row++) this.#requests.setRule(row, -1);
+		for (let row = 0; row < requests.size; row++) requests.setRule(row, moved[requests.rule(row)] ?? -1);
 	}
 
 	/**

@@ -105,8 +105,8 @@ export class RecordingCore extends SchedulingCore {
 		this.#noted(super.configureQueue(pool, queue, change, now), "configureQueue", pool, queue, { ...change }, now);
 	}
 
-	override configureRules(depths: readonly number[]): void {
-		this.#noted(super.configureRules(depths), "configureRules", [...depths]);
+	override configureRules(depths: readonly number[], moved: readonly number[]): void {
+		this.#noted(super.configureRules(depths, moved), "configureRules", [...depths], [...moved]);
 	}
 
 	override configureCapacity(pool: number, change: Partial<CapacitySettings>, now: Millis): void {

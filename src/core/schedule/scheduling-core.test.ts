@@ -243,3 +243,20 @@ test.each(["strict", "wfq"] as const)("%s: refunds of what runs side by side are
 	}
 	expect(Math.abs(used[0]! / used[1]! - 1)).toBeLessThan(0.02);
 });
+
+test("a rule's bound counts what waits under it already when rules are read again, wherever it stands then", () => {
+	const core = coreWith({ maxConcurrent: 1 }, { ruleDepths: [2] });
+	core.submit(request(10), 0);
+	for (let i = 0; i < 2; i++) core.submit(request(10, { rule: 0 }), 0);
+	drain(core);
+	core.configureRules([Number.POSITIVE_INFINITY, 2], [1]);
+	const beyond = core.submit(request(10, { rule: 1 }), 0);
+	expect(drain(core)).toEqual([`shed ${beyond} queue_full`]);
+	// One that is gone bounds nothing, and nothing is taken off another's count for what waited under it.
+	core.configureRules([2], [-1, -1]);
+	core.clear(0, 0, 0);
+	drain(core);
+	for (let i = 0; i < 2; i++) core.submit(request(10, { rule: 0 }), 0);
+	const third = core.submit(request(10, { rule: 0 }), 0);
+	expect(drain(core).at(-1)).toBe(`shed ${third} queue_full`);
+});

@@ -266,9 +266,9 @@ export class SchedulingCore {
 		this.#dispatch(target, now);
 	}
 
-	/** `maxQueueDepth` per rule index, for requests that come from now on. */
-	configureRules(depths: readonly number[]): void {
-		this.#admission.replaceRules(depths);
+	/** `maxQueueDepth` per rule index, for requests that come from now on. `moved`: the index now of each index before, -1 of a rule that is gone. */
+	configureRules(depths: readonly number[], moved: readonly number[]): void {
+		this.#admission.replaceRules(depths, moved);
 	}
 
 	/** Of a whole pool: in a core with halves, each then has its share of it. */
