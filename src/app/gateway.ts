@@ -3,7 +3,6 @@
  * here and handed down.
  */
 
-import type { Server } from "node:http";
 import type { Server as HttpsServer } from "node:https";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -22,8 +21,9 @@ import { RateGate } from "../engine/rate-gate.ts";
 import { RecentDecisions } from "../engine/recent-decisions.ts";
 import { TokenLookup } from "../engine/token-lookup.ts";
 import { AdminAccess } from "../http/admin/admin-access.ts";
-import type { ReloadResult } from "../http/admin/admin-context.ts";
-import { adminServer } from "../http/admin/admin-server.ts";
+import type { AdminContext, ReloadResult } from "../http/admin/admin-context.ts";
+import { refuse } from "../http/admin/admin-error.ts";
+import { adminPlane, jsonAnswer, refusalAnswer } from "../http/admin/admin-plane.ts";
 import { CapacityHold } from "../http/capacity-hold.ts";
 import { type DataPlane, dataPlaneServer } from "../http/data-plane.ts";
 import { HeaderAudit } from "../http/header-audit.ts";
@@ -395,52 +395,59 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 
 	const dataServer = dataPlaneServer(plane, dataTls);
 	const adminToken = obtainAdminToken(dataDir, config.admin.tokenEnv, process.env);
-	const admin = adminServer(
-		{
-			adminToken,
-			stores,
-			epochNow: systemClock.epochNow,
-			quotasEnforced: config.quotas.enabled,
-			quotas,
-			rates,
-			...(shadow === undefined ? {} : { shadow: shadow.comparison }),
-			isZone: systemCalendar.isZone,
-			zoneOffset: systemCalendar.offset,
-			...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
-			policyChanged: reloadRules,
-			tokenChanged: (hash) => lookup.forget(hash),
-			tokensChanged: () => lookup.forgetAll(),
-			...(liveConfig === undefined ? {} : { config: liveConfig }),
-			capacity: capacityAdminOf(guard, keeper, engine.core, systemClock, () => windows?.keeper.active.windows[0]?.name),
-			scheduler: new RunningScheduler({
-				plane,
-				decisions,
-				clock: systemClock,
-				timers: systemTimers,
-				flowPath: config.requestScheduler.flowPath,
-				modeOf: (pool) => (config.requestScheduler.enabled ? pools[pool]!.mode : "off"),
-			}),
-			settle: settleLedger,
-			onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),
-		},
-		adminTls === undefined ? {} : { https: adminTls },
-	);
-	admin.get("/healthz", () => ({ status: "ok" }));
-	admin.get("/readyz", (_, reply) => {
-		const ready = !plane.draining && providers.anyUp;
-		return reply.code(ready ? 200 : 503).send({ ready, draining: plane.draining, upstream: providers.anyUp });
-	});
+	const adminContext: AdminContext = {
+		adminToken,
+		stores,
+		epochNow: systemClock.epochNow,
+		quotasEnforced: config.quotas.enabled,
+		quotas,
+		rates,
+		...(shadow === undefined ? {} : { shadow: shadow.comparison }),
+		isZone: systemCalendar.isZone,
+		zoneOffset: systemCalendar.offset,
+		...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
+		policyChanged: reloadRules,
+		tokenChanged: (hash) => lookup.forget(hash),
+		tokensChanged: () => lookup.forgetAll(),
+		...(liveConfig === undefined ? {} : { config: liveConfig }),
+		capacity: capacityAdminOf(guard, keeper, engine.core, systemClock, () => windows?.keeper.active.windows[0]?.name),
+		scheduler: new RunningScheduler({
+			plane,
+			decisions,
+			clock: systemClock,
+			timers: systemTimers,
+			flowPath: config.requestScheduler.flowPath,
+			modeOf: (pool) => (config.requestScheduler.enabled ? pools[pool]!.mode : "off"),
+		}),
+		settle: settleLedger,
+		onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),
+	};
 	const metricsAccess = new AdminAccess(adminToken);
-	admin.get("/metrics", (request, reply) => {
-		if (!mayReadMetrics(holding.admin.metricsPublic, metricsAccess, request.raw)) {
-			return reply.code(401).send({ error: { code: "missing_token", message: "/metrics needs the admin token here" } });
-		}
-		const open = wantsOpenMetrics(request.headers.accept);
-		const text = metrics.render();
-		return reply.type(open ? OPENMETRICS_TYPE : PROMETHEUS_TYPE).send(open ? asOpenMetrics(text) : text);
-	});
-	await admin.ready();
-	const adminHttp = admin.server as Server;
+	const admin = adminPlane(
+		{
+			pages: {
+				"/healthz": () => jsonAnswer(200, { status: "ok" }),
+				"/readyz": () => {
+					const ready = !plane.draining && providers.anyUp;
+					return jsonAnswer(ready ? 200 : 503, { ready, draining: plane.draining, upstream: providers.anyUp });
+				},
+				"/metrics": (request) => {
+					if (!mayReadMetrics(holding.admin.metricsPublic, metricsAccess, request)) {
+						return refusalAnswer(refuse("missing_token", "/metrics needs the admin token here"));
+					}
+					const open = wantsOpenMetrics(request.headers.accept);
+					const text = metrics.render();
+					return open
+						? { status: 200, type: OPENMETRICS_TYPE, body: asOpenMetrics(text) }
+						: { status: 200, type: PROMETHEUS_TYPE, body: text };
+				},
+			},
+			loadApi: async () => (await import("../http/admin/admin-server.ts")).adminApi(adminContext),
+			onError: (error) => log.error({ error: (error as Error).stack }, "the admin API cannot be loaded"),
+		},
+		adminTls,
+	);
+	const adminHttp = admin.server;
 	const watchers = [
 		{ server: dataServer, section: "gateway" as const },
 		{ server: adminHttp, section: "admin" as const },
@@ -479,7 +486,6 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		await journal.close();
 		removeAdminUrl(dataDir);
 		decisions.close();
-		adminHttp.closeAllConnections();
 		await admin.close();
 		await headerAudit.flush();
 		await stores.close();

@@ -8,8 +8,9 @@ import { StoreError } from "../../ports/store-error.ts";
 import { AdminAccess } from "./admin-access.ts";
 import type { AdminContext } from "./admin-context.ts";
 import { type AdminRefusal, errorBody, refuse, statusOf } from "./admin-error.ts";
+import { ADMIN_PREFIX, type AdminApi } from "./admin-plane.ts";
 import { docsPage } from "./docs-page.ts";
-import { ADMIN_PREFIX, openApiDocument } from "./openapi.ts";
+import { openApiDocument } from "./openapi.ts";
 import type { Operation } from "./operation.ts";
 import { adminOperations } from "./operations.ts";
 import { check, isRefusal } from "./validation.ts";
@@ -20,20 +21,22 @@ const MAX_PARAM_LENGTH = 1000;
 const ACTOR_HEADER = "x-tokligence-actor";
 const ACTOR_FORM = /^[\w.:@-]{1,100}$/;
 
-/** A server with nothing but the admin API; the composition root adds `/healthz` and the like. */
-export function adminServer(context: AdminContext, options: { readonly https?: object } = {}): FastifyInstance {
+/** A server with nothing but the admin API. */
+export function adminServer(context: AdminContext): FastifyInstance {
 	const app = fastify({
 		logger: false,
 		bodyLimit: BODY_LIMIT_BYTES,
 		routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-		...(options.https === undefined ? {} : { https: options.https }),
 	}) as FastifyInstance;
-	registerAdmin(app, context);
+	void app.register(async (scope) => serve(scope, context), { prefix: ADMIN_PREFIX });
 	return app;
 }
 
-export function registerAdmin(app: FastifyInstance, context: AdminContext): void {
-	void app.register(async (scope) => serve(scope, context), { prefix: ADMIN_PREFIX });
+/** The admin API behind somebody else's listener. */
+export async function adminApi(context: AdminContext): Promise<AdminApi> {
+	const app = adminServer(context);
+	await app.ready();
+	return { handle: (request, response) => app.routing(request, response), close: () => app.close() };
 }
 
 function serve(scope: FastifyInstance, context: AdminContext): void {

@@ -1,6 +1,6 @@
 /** The OpenAPI document as one page to read, with nothing to load from elsewhere. */
 
-import { ADMIN_PREFIX } from "./openapi.ts";
+import { ADMIN_PREFIX } from "./admin-plane.ts";
 import type { Operation } from "./operation.ts";
 
 interface Documented {

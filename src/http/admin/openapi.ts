@@ -1,8 +1,7 @@
 /** The OpenAPI document, made from the schemas that validate: it cannot say anything else than what is checked. */
 import { z } from "zod";
+import { ADMIN_PREFIX } from "./admin-plane.ts";
 import type { Operation } from "./operation.ts";
-
-export const ADMIN_PREFIX = "/v1/admin";
 
 type Json = Readonly<Record<string, unknown>>;
 
