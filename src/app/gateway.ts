@@ -52,6 +52,7 @@ import { type ConfigSource, LiveConfig } from "./live-config.ts";
 import { mayReadMetrics } from "./metrics-access.ts";
 import { noticesOf } from "./notices.ts";
 import { processMetrics } from "./process-metrics.ts";
+import { engineText } from "./promise-text.ts";
 import { quotaAlerts } from "./quota-alerts.ts";
 import { auditBorrowing } from "./quota-borrowing.ts";
 import { openQuotas } from "./quotas.ts";
@@ -418,6 +419,8 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			timers: systemTimers,
 			flowPath: config.requestScheduler.flowPath,
 			modeOf: (pool) => (config.requestScheduler.enabled ? pools[pool]!.mode : "off"),
+			guard,
+			engineText: (pool) => (config.requestScheduler.enabled ? engineText(pools[pool]!) : undefined),
 		}),
 		settle: settleLedger,
 		onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),

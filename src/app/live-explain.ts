@@ -2,21 +2,22 @@
  * What would become of a described request now, through the life cycle and the scheduler that serve real ones; nothing is taken and nothing is sent.
  * The steps stand in the order in which they are taken.
  */
-import type { AdjustmentStep } from "../core/allocate/time-window.ts";
+import type { CapacityGuard } from "../core/capacity/capacity-guard.ts";
 import { whyMissed } from "../core/classify/rule-misses.ts";
 import type { Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { RequestFacts } from "../core/model/request-facts.ts";
 import type { RequestHints, RoutingMetadata } from "../core/model/routing.ts";
 import { costOf, MILLIS_PER_SECOND, type Millis } from "../core/model/units.ts";
 import { ceilingOf } from "../core/quota/counter.ts";
-import { amountIn, fromCounted } from "../core/quota/quota.ts";
+import { amountIn } from "../core/quota/quota.ts";
 import type { Outlook } from "../core/schedule/outlook.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
-import type { BudgetView, QuotaService } from "../engine/quota-service.ts";
+import type { QuotaService } from "../engine/quota-service.ts";
 import type { RateGate } from "../engine/rate-gate.ts";
 import type { WindowKeeper } from "../engine/window-keeper.ts";
 import type { ExplainQuestion, Explanation } from "../http/admin/scheduler-admin.ts";
 import type { DataPlane } from "../http/data-plane.ts";
+import { budgetText, guardText, preemptionText, rateText, reservationText, windowText } from "./promise-text.ts";
 
 export interface ExplainParts {
 	readonly lifecycle: Lifecycle;
@@ -26,6 +27,9 @@ export interface ExplainParts {
 	readonly quotas: QuotaService | undefined;
 	readonly rates: RateGate | undefined;
 	readonly windows: WindowKeeper | undefined;
+	readonly guard: CapacityGuard;
+	/** What of a pool follows its engine, and what the engine is told; undefined where that is nothing. */
+	readonly engineText: (pool: number) => string | undefined;
 	readonly priceOf: DataPlane["priceOf"];
 }
 
@@ -37,6 +41,9 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 		{ step: "hints", result: hintsText(question.hints) },
 	];
 	const say = (step: string, result: string) => void steps.push({ step, result });
+	const sayIfAny = (step: string, result: string | undefined) => {
+		if (result !== undefined) say(step, result);
+	};
 	const admitted = lifecycle.foresee(
 		question.metadata,
 		factsOf(question),
@@ -70,14 +77,30 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 			`waits up to ${duration(submit.timeoutMs)}`,
 		].join(", "),
 	);
+	const { limitTps, lendable } = queue.settings;
+	const ceiling = queue.tokenRate?.ratePerSec ?? limitTps;
+	sayIfAny("reserved", reservationText(queue.reservedTps, lendable !== false, ceiling));
+	const labelOf = (at: number) => pool.queues[at]?.settings.label ?? String(at);
+	sayIfAny("preemption", preemptionText(core.settings.preemption, submit, labelOf));
 	const flow = parts.flowPath.length === 0 ? "one for all" : `shares by ${parts.flowPath.join("/")}`;
 	say("flow", `${flow}, weight ${submit.weight} inside its queue (scheduler ${core.settings.scheduler})`);
 	say("estimate", estimateText(arrival, core));
 	const spent = budgetSteps(arrival, parts, say);
 	if (spent) return { outcome: "quota_exceeded", queue: label, pool: pool.name, steps };
+	for (const { quota, terms, view } of parts.rates?.termsOf(metadata) ?? [])
+		say("rate", `${rateText(quota, terms)}; ${Math.round(view.currentTps)} lately, ${view.waiting} waiting`);
+	const tokenTps = metadata.token?.quotaTpsLimit;
+	if (tokenTps !== undefined && parts.rates !== undefined) say("rate", `this token: at most ${tokenTps} tokens/s`);
 	const gateMs = parts.rates?.waitMs(metadata) ?? 0;
 	if (gateMs > 0) say("rate", `a rate quota is used up for ${duration(gateMs)}: it waits before its queue`);
+	const isOpen = parts.guard.isOpen(now);
+	sayIfAny("guard", guardText(parts.guard.settings, arrival.isExternal, isOpen, submit.queue));
 	for (const at of submit.pools) say("capacity", capacityText(core, at));
+	for (const at of submit.pools) sayIfAny("engine", parts.engineText(at));
+	if (arrival.isKeptOut) {
+		say("outcome", `the capacity guard holds it for ${duration(parts.guard.opensInMs(now))} at least`);
+		return { outcome: "capacity_guard", queue: label, pool: pool.name, steps };
+	}
 	say("outcome", outcomeText(outlook));
 	return {
 		outcome: outlook.kind === "shed" ? outlook.reason : outlook.kind,
@@ -102,25 +125,10 @@ function budgetSteps(arrival: Arrival, parts: ExplainParts, say: (step: string, 
 		const { quota, state } = view;
 		const ceiling = ceilingOf({ ...view, limit: Math.floor(view.limit * multiplier) }, state);
 		const fits = state.used + state.reserved + amountIn(quota.limitDimension, amounts) <= ceiling;
-		say("quota", budgetText(view, ceiling, fits));
+		say("quota", budgetText(quota, state, ceiling, view.period.end, fits));
 		spent ||= !fits;
 	}
 	return spent;
-}
-
-function windowText({ window, target, name, value, overruled }: AdjustmentStep): string {
-	const field = name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-	return `${window} (${target}): ${field} ${value}${overruled ? ", overruled by a window before it" : ""}`;
-}
-
-function budgetText({ quota, state, period }: BudgetView, ceiling: number, fits: boolean): string {
-	const show = (counted: number) => fromCounted(quota.limitDimension, counted);
-	const where = quota.environment === undefined ? quota.node : `${quota.node} in ${quota.environment}`;
-	return [
-		`${quota.quotaType} ${quota.limitDimension} of ${where}: ${show(state.used)} used`,
-		`${show(state.reserved)} held, at most ${show(ceiling)} until ${new Date(period.end).toISOString()}`,
-		fits ? "it fits" : "it does not fit: quota_exceeded",
-	].join(", ");
 }
 
 function factsOf({ model, promptTokens, maxTokens, stream }: ExplainQuestion): RequestFacts {

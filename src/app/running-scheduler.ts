@@ -2,6 +2,7 @@
  * The scheduler of this process as the admin plane sees and steers it: reads the core's own counters, and makes changes as events of the core, so
  * that they are in force for what waits already.
  */
+import type { CapacityGuard } from "../core/capacity/capacity-guard.ts";
 import { poolLoad } from "../core/schedule/pool-load.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { DecisionEvent, RecentDecisions } from "../engine/recent-decisions.ts";
@@ -27,6 +28,8 @@ export interface RunningSchedulerParts {
 	readonly flowPath: readonly string[];
 	/** `off`, `static`, `engine`, …: where the limits of a pool come from. */
 	readonly modeOf: (pool: number) => string;
+	readonly guard: CapacityGuard;
+	readonly engineText: (pool: number) => string | undefined;
 }
 
 export class RunningScheduler implements SchedulerAdmin {
@@ -149,11 +152,22 @@ export class RunningScheduler implements SchedulerAdmin {
 	}
 
 	explain(question: ExplainQuestion): Explanation {
-		const { plane, clock, flowPath } = this.#parts;
+		const { plane, clock, flowPath, guard, engineText } = this.#parts;
 		const { tokenId } = question.metadata;
 		const tokenInUse = tokenId === undefined ? 0 : (plane.tokenUse.get(tokenId) ?? 0);
 		const { lifecycle, quotas, rates, windows, priceOf } = plane;
-		const parts = { lifecycle, core: this.#core, flowPath, tokenInUse, quotas, rates, windows, priceOf };
+		const parts = {
+			lifecycle,
+			core: this.#core,
+			flowPath,
+			tokenInUse,
+			quotas,
+			rates,
+			windows,
+			priceOf,
+			guard,
+			engineText,
+		};
 		return explainLive(question, parts, clock.now());
 	}
 

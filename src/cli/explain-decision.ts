@@ -4,6 +4,7 @@
  */
 import { type CompiledConfig, compile } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
+import { CapacityGuard } from "../core/capacity/capacity-guard.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
 import { whyMissed } from "../core/classify/rule-misses.ts";
@@ -16,6 +17,7 @@ import type { RequestHints, RoutingMetadata } from "../core/model/routing.ts";
 import { costOf } from "../core/model/units.ts";
 import type { CapacitySettings } from "../core/schedule/core-settings.ts";
 import { SchedulingCore } from "../core/schedule/scheduling-core.ts";
+import { type PromiseSteps, promisesOf, type Surroundings, windowsAt } from "./explain-promises.ts";
 
 export interface Described {
 	readonly metadata: RoutingMetadata;
@@ -35,6 +37,8 @@ export interface Explanation {
 	readonly described: Described;
 	/** In order, down to the one that matched; empty when the request was refused before. */
 	readonly rules: readonly RuleTried[];
+	/** What was promised to it and to others; empty when it was refused before. */
+	readonly promises: PromiseSteps;
 	readonly outcome:
 		| { readonly kind: "refused"; readonly refusal: Refusal }
 		| {
@@ -46,6 +50,8 @@ export interface Explanation {
 				readonly queueDepth: number;
 				readonly limitRps: number | undefined;
 				readonly limitTps: number | undefined;
+				readonly reservedTps: number | undefined;
+				readonly lendable: boolean;
 				readonly flowPath: readonly string[];
 				readonly cost: number;
 				readonly pools: readonly { readonly name: string; readonly capacity: CapacitySettings }[];
@@ -56,9 +62,15 @@ export interface Explanation {
 		  };
 }
 
-export function explainDecision(config: GatewayConfig, described: Described): Explanation {
+export function explainDecision(
+	config: GatewayConfig,
+	described: Described,
+	surroundings: Surroundings = { at: 0 },
+): Explanation {
 	const compiled = compile(config, []);
-	const lifecycle = lifecycleOf(config, compiled);
+	const windows = windowsAt(surroundings, config);
+	const lifecycle = lifecycleOf(config, compiled, surroundings.policy?.rules);
+	lifecycle.useWindows(windows);
 	const facts: RequestFacts = {
 		operation: "chat",
 		model: described.model,
@@ -73,16 +85,20 @@ export function explainDecision(config: GatewayConfig, described: Described): Ex
 	};
 	const context = { hints: described.hints, bodyBytes: 0, startWithinMs: Number.POSITIVE_INFINITY, tokenInUse: 0 };
 	const admitted = lifecycle.admit(described.metadata, facts, context, 0);
-	if (admitted.kind === "refused") return { described, rules: [], outcome: admitted };
+	if (admitted.kind === "refused") return { described, rules: [], promises: NO_PROMISES, outcome: admitted };
 	const { arrival } = admitted;
 	const queue = compiled.allocator.queues[arrival.allocation.queue]!;
 	const ruleDepths = lifecycle.rules.map(({ rule }) => rule.maxQueueDepth ?? Number.POSITIVE_INFINITY);
 	const core = new SchedulingCore({ ...compiled.core, ruleDepths });
+	core.scaleCapacity(windows.capacityMultiplier, 0);
 	core.submit(arrival.submit, 0);
 	const decision = core.next();
 	const { promptTokens, completionTokens, cachedTokens } = arrival.submit;
+	const promises = promisesOf(arrival, config, compiled, windows, surroundings);
+	const dispatched = decision?.kind === "dispatch" ? "dispatch" : (decision?.reason ?? "none");
 	return {
 		described,
+		promises,
 		rules: lifecycle.rules.slice(0, arrival.rule.index + 1).map(({ rule, index }) => ({
 			rule,
 			missed: index === arrival.rule.index ? undefined : whyMissed(rule, arrival.metadata, arrival.model),
@@ -93,24 +109,41 @@ export function explainDecision(config: GatewayConfig, described: Described): Ex
 			queueLabel: queue.label,
 			queueName: queue.name,
 			queueWeight: queue.weight,
-			queueDepth: queue.maxDepth,
+			queueDepth: Math.floor(queue.maxDepth * arrival.adjusted.maxQueueDepthMultiplier),
 			limitRps: queue.limitRps,
 			limitTps: queue.limitTps,
+			reservedTps: queue.reservedTps,
+			lendable: queue.lendable !== false,
 			flowPath: config.requestScheduler.flowPath,
 			cost: costOf(compiled.core.cost, promptTokens, completionTokens, cachedTokens),
-			pools: arrival.submit.pools.map((pool) => compiled.core.pools[pool]!),
-			verdict: decision?.kind === "dispatch" ? "dispatch" : (decision?.reason ?? "none"),
-			never: decision?.kind === "shed",
+			pools: arrival.submit.pools.map((pool) => ({
+				name: compiled.core.pools[pool]!.name,
+				capacity: core.pools[pool]!.capacity,
+			})),
+			verdict: promises.isSpent ? "quota_exceeded" : dispatched,
+			never: promises.isSpent || decision?.kind === "shed",
 		},
 	};
 }
 
-function lifecycleOf(config: GatewayConfig, { allocator, levelNames, pools }: CompiledConfig): Lifecycle {
+const NO_PROMISES: PromiseSteps = { steps: [], isSpent: false };
+
+function lifecycleOf(
+	config: GatewayConfig,
+	{ allocator, levelNames, pools, guard }: CompiledConfig,
+	rules: readonly RoutingRule[] = defaultRules(levelNames.length),
+): Lifecycle {
 	return new Lifecycle({
-		rules: defaultRules(levelNames.length),
+		guard: new CapacityGuard(guard),
+		rules,
 		allocator,
 		levelNames,
-		pools: pools.map(({ name, models, maxContextLength }) => ({ name, models, maxContextLength, forceStream: false })),
+		pools: pools.map(({ name, models, maxContextLength, provider }) => ({
+			name,
+			models,
+			maxContextLength,
+			forceStream: provider.forceStream,
+		})),
 		aliases: config.models,
 		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),

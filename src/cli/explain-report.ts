@@ -1,20 +1,11 @@
 /** The two faces of an explained decision: numbered lines for people, JSON for scripts. */
+import { viaText } from "../app/live-explain.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import type { RoutingMetadata } from "../core/model/routing.ts";
 import type { Explanation } from "./explain-decision.ts";
 
-/** The sentence of each way a queue is found. */
-function viaText(via: string): string {
-	if (via === "rule") return "the rule names it";
-	if (via === "default") return "nothing else names one: the default";
-	if (via === "header_hint") return "the hint asks for it";
-	if (via === "token_override") return "the token overrides it";
-	if (via === "unmapped") return "no group covers this tier: the last bucket";
-	return via.startsWith("mapping:") ? `group ${via.slice("mapping:".length)}` : via;
-}
-
 export function explanationAsText(
-	{ described, rules, outcome }: Explanation,
+	{ described, rules, promises, outcome }: Explanation,
 	config: GatewayConfig,
 ): readonly string[] {
 	const { metadata, hints, model } = described;
@@ -37,22 +28,33 @@ export function explanationAsText(
 		lines.push(
 			`3 rule       ${String(tried.rule.priorityOrder).padStart(4)} ${tried.rule.name}: ${tried.missed ?? "matches"}`,
 		);
+	const say = (line: string, ...wanted: readonly string[]) => {
+		for (const { step, result } of promises.steps)
+			if (wanted.includes(step)) lines.push(`${line} ${step.padEnd(10)} ${result}`);
+	};
+	say("3", "window");
 	const upgrade =
 		submit.mayUpgrade && config.requestScheduler.allocator === "bucket" ? ", may use idle better ones" : "";
 	lines.push(
 		`4 allocate   ${outcome.queueLabel} ${outcome.queueName}: ${viaText(allocation.via)} (allocator = ${config.requestScheduler.allocator}, ${allocation.mode}${upgrade})`,
 		`5 queue      weight ${number(outcome.queueWeight)}, at most ${outcome.queueDepth} waiting${depthOfRule(rule.rule.maxQueueDepth)}, waits up to ${duration(submit.timeoutMs)}${limits(outcome)}`,
+	);
+	say("5", "reserved", "preemption");
+	lines.push(
 		`6 flow       ${outcome.flowPath.length === 0 ? "one for all" : `shares by ${outcome.flowPath.join("/")}`}, weight ${number(submit.weight)} inside its queue (scheduler = ${config.requestScheduler.scheduler})`,
 		`7 estimate   ${submit.promptTokens} prompt + ${submit.completionTokens} completion tokens${described.maxTokens === undefined ? " (nothing learnt yet)" : ""}, cost ${number(outcome.cost)}`,
 	);
+	say("7", "quota", "rate", "guard");
 	for (const { name, capacity } of outcome.pools)
 		lines.push(
 			`8 capacity   pool ${name}, model ${arrival.model === model ? model : `${model} = ${arrival.model}`}: ${submit.sequences} of ${number(capacity.maxConcurrent)} sequences, ${submit.promptTokens + submit.completionTokens} of ${number(capacity.maxInflightTokens)} tokens in flight; rates: ${number(capacity.maxRps)} requests/s, ${number(capacity.maxTokensPerSec)} tokens/s`,
 		);
+	say("8", "engine");
 	return [...lines, verdictText(outcome)];
 }
 
 function verdictText({ verdict, never }: { readonly verdict: string; readonly never: boolean }): string {
+	if (verdict === "quota_exceeded") return "It could never run: quota_exceeded, it needs more than a whole budget has.";
 	if (never) return `It could never run: ${verdict}, it needs more than the pool has.`;
 	return verdict === "dispatch"
 		? "It could run: an idle gateway starts it at once."
@@ -104,7 +106,7 @@ function duration(ms: number): string {
 }
 
 /** Unlimited is `null`. */
-export function explanationAsJson({ described, rules, outcome }: Explanation, config: GatewayConfig) {
+export function explanationAsJson({ described, rules, promises, outcome }: Explanation, config: GatewayConfig) {
 	const finite = (value: number | undefined) => (value !== undefined && Number.isFinite(value) ? value : null);
 	const { metadata, hints } = described;
 	const { classifier, allocator, scheduler } = config.requestScheduler;
@@ -148,6 +150,8 @@ export function explanationAsJson({ described, rules, outcome }: Explanation, co
 			timeout_sec: finite(submit.timeoutMs / 1000),
 			limit_rps: outcome.limitRps ?? null,
 			limit_tps: outcome.limitTps ?? null,
+			reserved_tps: outcome.reservedTps ?? 0,
+			lendable: outcome.lendable,
 		},
 		flow: { scheduler, path: outcome.flowPath, weight: submit.weight },
 		estimate: { prompt_tokens: submit.promptTokens, completion_tokens: submit.completionTokens, cost: outcome.cost },
@@ -161,6 +165,7 @@ export function explanationAsJson({ described, rules, outcome }: Explanation, co
 			max_rps: finite(capacity.maxRps),
 			max_tokens_per_sec: finite(capacity.maxTokensPerSec),
 		})),
+		promises: promises.steps,
 		could_run: !outcome.never,
 		verdict: outcome.verdict,
 	};

@@ -112,4 +112,88 @@ describe("explain", () => {
 		});
 		expect(await explain("--config", join(folder, "none.ini"))).toMatchObject({ code: 78, out: "" });
 	});
+
+	describe("with a policy", () => {
+		const PROMISES = join(folder, "promises.ini");
+		const POLICY = join(folder, "policy.yaml");
+		writeFileSync(
+			PROMISES,
+			`[allocator.priority.level.0]
+reserved_tps = 800
+[capacity]
+max_tokens_per_sec = 2000
+max_concurrent = 32
+[capacity_guard]
+enabled = true
+[preemption]
+enabled = true
+[request_scheduler]
+allocator = priority
+`,
+		);
+		writeFileSync(
+			POLICY,
+			`accounts:
+  - { id: acme, name: Acme, account_type: external, email: a@example.com, organisation: corp }
+windows:
+  - name: Night
+    schedule_type: cron
+    schedule_expr: "0 22 * * *"
+    duration_sec: 28800
+    timezone: Europe/Berlin
+    rules:
+      - { target_type: tier, target_value: external, adjustments: { priority_override: 1, quota_multiplier: 2 } }
+      - { target_type: all, adjustments: { capacity_multiplier: 0.5, internal_limit_pct: 60 } }
+quotas:
+  - { id: day, account_id: acme, node: "organisation:corp", quota_type: hard, limit_dimension: tokens_per_day, limit_value: 1000 }
+  - { id: rate, account_id: acme, quota_type: burstable, limit_dimension: tps, limit_value: 50, max_borrow_pct: 20 }
+`,
+		);
+		const ask = (...args: string[]) =>
+			explained("--config", PROMISES, "--policy", POLICY, "--tier", "external", "--account", "acme", ...args);
+		const steps = (answer: { promises: { step: string; result: string }[] }, wanted: string) =>
+			answer.promises.filter(({ step }) => step === wanted).map(({ result }) => result);
+
+		it("windows hold at their time and change what they say", async () => {
+			const day = await ask("--at", "2026-11-27T12:00+01:00");
+			const night = await ask("--at", "2026-11-27T22:00+01:00");
+			expect([day.allocation.queue, night.allocation.queue]).toEqual(["P3", "P1"]);
+			expect([day.capacity[0].max_concurrent, night.capacity[0].max_concurrent]).toEqual([32, 16]);
+			expect(steps(day, "window")).toEqual([]);
+			expect(steps(night, "window")).toHaveLength(4);
+			expect(steps(night, "guard")[0]).toContain("60 % of 2000 tokens/s");
+			expect(steps(day, "quota")[0]).toContain("at most 1000 until 2026-11-28T00:00:00.000Z, it fits");
+			expect(steps(night, "quota")[0]).toContain("at most 2000");
+		});
+
+		it("a budget too small for the request refuses it, a rate says what it assures", async () => {
+			const answer = await ask("--prompt-tokens", "900", "--at", "2026-11-27T12:00Z");
+			expect([answer.could_run, answer.verdict]).toEqual([false, "quota_exceeded"]);
+			expect(steps(answer, "rate")).toEqual(["burstable account:acme: 50 tokens/s assured, at most 60"]);
+		});
+
+		it("reservations, preemption and the guard are named", async () => {
+			const best = await explained("--config", PROMISES, "--tier", "internal", "--environment", "production");
+			expect(steps(best, "reserved")).toEqual(["800 tokens/s reserved"]);
+			expect(steps(best, "preemption")[0]).toContain("P3, P4 is taken back for it");
+			const worst = await explained("--config", PROMISES, "--tier", "spot");
+			expect(steps(worst, "preemption")[0]).toContain("P0 to P1 may take its space back");
+			expect(steps(worst, "guard")[0]).toContain("it would be refused while internal work uses 90 % of 2000 tokens/s");
+		});
+
+		it("an account that is not there and a policy that is wrong are told with their place", async () => {
+			const unknown = await explain("--policy", POLICY, "--account", "nobody");
+			expect([unknown.code, unknown.error]).toEqual([1, expect.stringContaining("it has acme")]);
+			const wrong = join(folder, "wrong.yaml");
+			writeFileSync(
+				wrong,
+				"accounts: []\nquotas:\n  - { id: a, account_id: b, quota_type: hard, limit_dimension: tps, limit_value: 1 }\n",
+			);
+			const told = await explain("--policy", wrong);
+			expect(told.code).toBe(1);
+			expect(told.error).toContain("wrong.yaml:3: ");
+			expect((await explain("--at", "tomorrow", "--policy", POLICY)).error).toContain("is no instant");
+			expect((await explain("--at", "2026-11-27")).error).toContain("--at needs --policy");
+		});
+	});
 });

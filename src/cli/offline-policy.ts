@@ -1,5 +1,5 @@
 /** Policy files and instants for the commands that answer without a gateway: as they would hold in a fresh one with a given configuration. */
-import { type Policy, type PolicyProblem, readPolicy } from "../app/policy-reader.ts";
+import type { Policy, PolicyProblem } from "../app/policy-reader.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import type { EpochMillis } from "../core/model/units.ts";
 import { UserError } from "./capacity-proposal.ts";
@@ -17,6 +17,8 @@ export function openPolicy(path: string): PolicyFile {
 export async function policyFor(file: PolicyFile, config: GatewayConfig): Promise<Policy> {
 	// A bare list is one of rules.
 	const content = Array.isArray(file.content) ? { rules: file.content } : file.content;
+	// With it comes the admin API, which no other use of these commands needs.
+	const { readPolicy } = await import("../app/policy-reader.ts");
 	const read = await readPolicy(content, config);
 	if (read.ok) return read.policy;
 	throw new UserError(placed(file, read.problems).join("\n"));

@@ -5,7 +5,13 @@
 import type { RoutingMetadata } from "../core/model/routing.ts";
 import type { Millis, Tokens } from "../core/model/units.ts";
 import type { Quota } from "../core/quota/quota.ts";
-import { type RateEntry, type RateLaneSettings, RateLanes, type RateView } from "../core/quota/rate-lanes.ts";
+import {
+	type RateEntry,
+	type RateLaneSettings,
+	RateLanes,
+	type RateOfRequest,
+	type RateView,
+} from "../core/quota/rate-lanes.ts";
 import type { Timers } from "../ports/clock.ts";
 
 export interface RateGateDependencies {
@@ -96,9 +102,9 @@ export class RateGate {
 		return this.#lanes.waitMs(metadata, this.#to.now());
 	}
 
-	/** The rate quotas of a request, outermost first. */
-	quotasOf(metadata: RoutingMetadata): readonly Quota[] {
-		return this.#lanes.quotasOf(metadata);
+	/** The rate quotas of a request and where they stand, outermost first. */
+	termsOf(metadata: RoutingMetadata): readonly RateOfRequest[] {
+		return this.#lanes.termsOf(metadata, this.#to.now());
 	}
 
 	view(quotaId: string): RateView | undefined {

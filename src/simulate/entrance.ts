@@ -217,8 +217,8 @@ export class Entrance<R extends Passing> {
 		this.#expiresAt = Math.min(this.#expiresAt, waiting.expiresAt);
 		this.#rearm(now);
 		request.held.push("rate_quota");
-		for (const { id: quotaId } of this.#lanes.quotasOf(metadata))
-			this.#rateHeld.set(quotaId, (this.#rateHeld.get(quotaId) ?? 0) + 1);
+		for (const { quota } of this.#lanes.termsOf(metadata, now))
+			this.#rateHeld.set(quota.id, (this.#rateHeld.get(quota.id) ?? 0) + 1);
 		return "held";
 	}
 

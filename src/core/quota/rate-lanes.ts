@@ -8,7 +8,16 @@
 import type { RoutingMetadata } from "../model/routing.ts";
 import type { Millis, Tokens } from "../model/units.ts";
 import { nodesOf, type Quota, type QuotaNode, tokenNode } from "./quota.ts";
-import { charge, mayStart, type RateChain, RateNode, rateTermsOf, startsAt, trueUp } from "./rate-tree.ts";
+import {
+	charge,
+	mayStart,
+	type RateChain,
+	RateNode,
+	type RateTerms,
+	rateTermsOf,
+	startsAt,
+	trueUp,
+} from "./rate-tree.ts";
 
 export interface RateLaneSettings {
 	readonly burstSeconds: number;
@@ -33,6 +42,12 @@ export interface RateView {
 	/** Tokens since the start of the process. */
 	readonly borrowed: Tokens;
 	readonly waiting: number;
+}
+
+export interface RateOfRequest {
+	readonly quota: Quota;
+	readonly terms: RateTerms;
+	readonly view: RateView;
 }
 
 interface Lane<R> {
@@ -168,9 +183,13 @@ export class RateLanes<R extends LaneRequest> {
 		return lane === null ? 0 : startsAt(lane.chain, now) - now;
 	}
 
-	/** The rate quotas of a request, outermost first. */
-	quotasOf(metadata: RoutingMetadata): readonly Quota[] {
-		return this.#entriesOf(metadata).map(({ quota }) => quota);
+	/** The rate quotas of a request and where they stand, outermost first. */
+	termsOf(metadata: RoutingMetadata, now: Millis): readonly RateOfRequest[] {
+		return this.#entriesOf(metadata).map(({ quota, node }) => ({
+			quota,
+			terms: node.terms,
+			view: this.view(quota.id, now)!,
+		}));
 	}
 
 	view(quotaId: string, now: Millis): RateView | undefined {

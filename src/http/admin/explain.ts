@@ -71,7 +71,21 @@ async function describedMetadata(
 		tag: body.tag,
 	});
 	if (typeof body.token_id !== "string") {
-		return { tier: body.tier ?? "default", accountId: body.account_id ?? "default", routedBy: "token", ...said };
+		const account =
+			typeof body.account_id === "string" ? await context.stores.accounts.get(body.account_id) : undefined;
+		const known = given({
+			organisation: account?.organisation,
+			accountType: account?.accountType,
+			accountTier: account?.accountTier,
+			teamId: account?.team,
+		});
+		return {
+			tier: body.tier ?? "default",
+			accountId: body.account_id ?? "default",
+			routedBy: "token",
+			...known,
+			...said,
+		};
 	}
 	const token = await context.stores.tokens.get(body.token_id);
 	if (token === undefined) return refuse("not_found", `token "${body.token_id}" does not exist`, "token_id");
@@ -98,6 +112,8 @@ async function describedMetadata(
 			mayUseCritical: token.mayUseCritical,
 			allowedModels: token.allowedModels,
 			maxParallelRequests: token.maxParallelRequests,
+			quotaTokensPerMonth: token.quotaTokensPerMonth,
+			quotaTpsLimit: token.quotaTpsLimit,
 		}),
 	};
 }
