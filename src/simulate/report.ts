@@ -248,7 +248,7 @@ export function simulateConfig(input: SimulationInput): SimulationReport {
 				}
 			},
 		},
-		everyToken: adapts,
+		...(adapts ? { everyToken: true } : {}),
 		...(network && { network }),
 		...(adapts
 			? {

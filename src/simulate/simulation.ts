@@ -85,7 +85,7 @@ export interface SimulationOptions<P extends { readonly arrivalMs: Millis } = Si
 		readonly everyMs: Millis;
 		readonly call: (now: Millis, core: SchedulingCore, engines: readonly (readonly EngineModel[])[]) => void;
 	};
-	/** The core hears of every token, not of the first alone; slower. Default false. */
+	/** The core hears of every token, not of the first alone; slower. Default: with preemption, which looks at what is produced. */
 	readonly everyToken?: boolean;
 	/** Makes the core; for cores with a planted fault. */
 	readonly makeCore?: (settings: CoreSettings) => SchedulingCore;
@@ -150,7 +150,10 @@ class Simulation<P extends { readonly arrivalMs: Millis }> {
 		this.#options = options;
 		this.#core = options.makeCore?.(options.core) ?? new SchedulingCore(options.core);
 		this.#engines = options.engines.map((pool) =>
-			pool.map((profile) => new EngineModel(profile, { emitTokens: options.everyToken ?? false })),
+			pool.map(
+				(profile) =>
+					new EngineModel(profile, { emitTokens: options.everyToken ?? options.core.preemption !== undefined }),
+			),
 		);
 		this.#flat = this.#engines.flat();
 		this.#arrivals = options.requests[Symbol.iterator]();

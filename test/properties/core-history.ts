@@ -62,6 +62,7 @@ interface Known {
 	readonly prompt: number;
 	readonly completion: number;
 	readonly sequences: number;
+	readonly observed: boolean;
 	readonly arrival: number;
 	/** Longest wait, extended by the time it ran. */
 	timeoutMs: number;
@@ -261,6 +262,7 @@ export class History {
 			prompt: request.promptTokens,
 			completion: request.completionTokens,
 			sequences: request.sequences,
+			observed: request.observed,
 			arrival: this.now,
 			timeoutMs: request.timeoutMs,
 			state: "waiting",
@@ -375,7 +377,10 @@ export class History {
 		must(!this.#down.has(where), () => `ticket ${known.ticket} dispatched to endpoint ${where}, which is down`);
 		must(!this.#paused.has(`${known.pool}/${known.queue}`), () => `ticket ${known.ticket} left a paused queue`);
 		must(this.#line(known)[0] === known.ticket, () => `ticket ${known.ticket} overtook its own flow`);
-		must(this.#fits(known, endpoint), () => `ticket ${known.ticket} exceeds the space of endpoint ${where}`);
+		must(
+			this.#fits(known, endpoint) || this.#fitsHeld(known, endpoint),
+			() => `ticket ${known.ticket} exceeds the space of endpoint ${where}`,
+		);
 		if (!this.#options.strictOrder) return;
 		for (const other of this.#known.values()) {
 			const better = other.state === "waiting" && other.pool === known.pool && other.queue < known.queue;
@@ -391,16 +396,19 @@ export class History {
 		return known.arrival === this.now || known.dispatchedAt === this.now;
 	}
 
-	#inUse(pool: number, endpoint: number): { sequences: number; tokens: number } {
+	#inUse(pool: number, endpoint: number): { sequences: number; tokens: number; held: number } {
 		let sequences = 0;
 		let tokens = 0;
+		let held = 0;
 		for (const other of this.#known.values()) {
 			if ((other.state !== "running" && other.state !== "aborting") || other.pool !== pool) continue;
 			if (other.endpoint !== endpoint) continue;
 			sequences += other.sequences;
-			tokens += other.prompt + Math.max(other.completion, other.produced);
+			const charge = other.prompt + Math.max(other.completion, other.produced);
+			tokens += charge;
+			held += other.observed ? other.prompt + other.produced : charge;
 		}
-		return { sequences, tokens };
+		return { sequences, tokens, held };
 	}
 
 	#fits(known: Known, endpoint: number): boolean {
@@ -410,6 +418,16 @@ export class History {
 			sequences + known.sequences <= capacity.maxConcurrent &&
 			tokens + known.prompt + known.completion <= capacity.maxInflightTokens
 		);
+	}
+
+	/** One that may preempt needs room only for what the others hold and for its own prompt, if its progress is seen. */
+	#fitsHeld(known: Known, endpoint: number): boolean {
+		const { preemption } = this.#core.settings;
+		if (preemption === undefined || known.queue > preemption.preemptorMax) return false;
+		const { capacity } = this.#core.pools[known.pool]!;
+		const { sequences, held } = this.#inUse(known.pool, endpoint);
+		const first = known.prompt + (known.observed ? 0 : known.completion);
+		return sequences + known.sequences <= capacity.maxConcurrent && held + first <= capacity.maxInflightTokens;
 	}
 
 	/** Whatever the pick is, it does not fit: so it cannot be that all that waits would fit. */
@@ -436,6 +454,7 @@ export class History {
 				const left = [
 					endpoint.sequences,
 					endpoint.tokens,
+					endpoint.heldTokens,
 					endpoint.aheadSequences,
 					endpoint.aheadTokens,
 					endpoint.prefillTokens,

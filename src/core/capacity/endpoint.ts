@@ -4,8 +4,14 @@
  * Sequences and tokens are space: never exceeded at dispatch. `headroom*` of it is closed to ordinary requests and open to
  * privileged ones (queues in `headroom_for`). The prefill window limits prompt tokens of ordinary requests that still wait for
  * their first token: an engine prefills first come, first served, so they stand in front of a privileged prompt.
+ *
+ * Requests that may preempt fit where the tokens *held* leave room, though others were promised more: what those will need is taken
+ * back when they need it.
  */
 import type { Millis, Tokens } from "../model/units.ts";
+
+/** What each running sequence may produce while another one is read. */
+const GROWTH_TOKENS: Tokens = 8;
 
 export class Endpoint {
 	up = true;
@@ -21,7 +27,9 @@ export class Endpoint {
 	aheadTokens: Tokens = 0;
 	/** Prompt tokens of ordinary requests without a first token. */
 	prefillTokens: Tokens = 0;
-	/** Space of preempted requests whose abort is not confirmed. */
+	/** Of `tokens`, what is held already: read and produced, or all that was charged where nobody sees the progress. */
+	heldTokens: Tokens = 0;
+	/** What preempted requests hold whose abort is not confirmed. */
 	freeingSequences = 0;
 	freeingTokens: Tokens = 0;
 	/** Rows of the requests that run here, in no order, and since when each does. */
@@ -74,6 +82,22 @@ export class Endpoint {
 			this.sequences + beside.sequences + sequences <= this.sequencesMax + beside.sequencesMax &&
 			this.tokens + beside.tokens + tokens <= this.tokensMax + beside.tokensMax
 		);
+	}
+
+	/** Slots for a request that may preempt; its tokens are looked at by `lackingTokens`. */
+	fitsHeld(sequences: number, privileged: boolean): boolean {
+		const closed = privileged ? 0 : this.headroomSequences - this.aheadSequences;
+		return this.sequences + sequences <= this.sequencesMax - Math.max(0, closed);
+	}
+
+	/** Tokens missing for a request that may preempt, which needs room only for what is held: negative when it fits. */
+	lackingTokens(tokens: Tokens): Tokens {
+		return this.heldTokens + tokens + this.sequences * GROWTH_TOKENS - this.tokensMax;
+	}
+
+	/** Tokens missing because what is held has outgrown the endpoint; negative while it has not. */
+	get overdrawnTokens(): Tokens {
+		return this.tokens <= this.tokensMax ? -1 : this.heldTokens + this.sequences - this.freeingTokens - this.tokensMax;
 	}
 
 	/** Room for an ordinary request, the prefill window aside; alone on its endpoint it may use everything. */

@@ -19,7 +19,7 @@ import type { CapacitySettings, CoreSettings, PoolSettings } from "./core-settin
 import type { Reason, Ticket } from "./decision.ts";
 import type { DecisionLog } from "./decision-log.ts";
 import type { FlowTree } from "./flow-tree.ts";
-import { chooseVictims } from "./preemption.ts";
+import { chooseVictims, firstTokens, heldTokens, victimsOfOverdraft } from "./preemption.ts";
 import { QueueSet } from "./queue-set.ts";
 import {
 	ABORTING,
@@ -287,6 +287,9 @@ export class Pool implements QueueView {
 		let fits = false;
 		for (const endpoint of this.endpoints) {
 			if (!endpoint.up) continue;
+			if (this.#mayPreempt(queue) && endpoint.fitsHeld(sequences, this.#privileged.has(queue))) {
+				if (endpoint.lackingTokens(prompt) <= 0) return "none";
+			}
 			if (this.#privileged.has(queue)) {
 				if (endpoint.fitsPrivileged(sequences, tokens)) return "none";
 			} else if (endpoint.fitsOrdinary(sequences, tokens)) {
@@ -413,8 +416,11 @@ export class Pool implements QueueView {
 		this.#shared.leftQueue(row);
 	}
 
-	/** Tokens came for a running row; beyond its estimate they are charged as they come. */
-	produced(row: number, tokens: Tokens, now: Millis): void {
+	/**
+	 * Tokens came for a running row; beyond its estimate they are charged as they come. True when its end may have been waited for
+	 * instead of taking others back, and did not come.
+	 */
+	produced(row: number, tokens: Tokens, now: Millis): boolean {
 		const { requests } = this.#shared;
 		if ((requests.flags(row) & FLAG_ANSWERED) === 0) {
 			requests.setFlags(row, requests.flags(row) | FLAG_ANSWERED);
@@ -429,13 +435,20 @@ export class Pool implements QueueView {
 		const produced = requests.produced(row) + tokens;
 		requests.setProduced(row, produced);
 		const more = requests.charge(row) - before;
+		const endpoint = this.#endpointOf(row);
+		const held = (requests.flags(row) & FLAG_OBSERVED) !== 0 ? tokens : more;
+		endpoint.heldTokens += held;
+		if (requests.state(row) === ABORTING) endpoint.freeingTokens += held;
 		if (more > 0) {
-			this.#endpointOf(row).tokens += more;
-			if ((requests.flags(row) & FLAG_AHEAD) !== 0) this.#endpointOf(row).aheadTokens += more;
-			if (requests.state(row) === ABORTING) this.#endpointOf(row).freeingTokens += more;
+			endpoint.tokens += more;
+			if ((requests.flags(row) & FLAG_AHEAD) !== 0) endpoint.aheadTokens += more;
 			this.queues[requests.queue(row)]!.inFlightTokens += more;
 			this.#chargeMore(row, more * this.#shared.settings.cost.completionWeight, more, now);
 		}
+		const { preemption } = this.#shared.settings;
+		if (preemption !== undefined && endpoint.overdrawnTokens > 0)
+			this.#takeBackAll(victimsOfOverdraft(endpoint, requests, preemption, now), preemption.preemptorMax);
+		return more > 0 && preemption !== undefined;
 	}
 
 	/** A running row ended upstream: gives its space back and charges the difference to what was used. */
@@ -556,7 +569,8 @@ export class Pool implements QueueView {
 				return;
 			}
 			const row = this.#head(queue);
-			const endpoint = this.#endpointFor(row, queue);
+			let endpoint = this.#endpointFor(row, queue);
+			if (endpoint < 0 && this.#mayPreempt(queue)) endpoint = this.#leastHeldEndpoint(row, queue);
 			if (endpoint >= 0) {
 				this.#dispatch(row, queue, payer, endpoint, false);
 			} else if (!this.#headCouldRun(queue)) {
@@ -659,6 +673,31 @@ export class Pool implements QueueView {
 		return best;
 	}
 
+	#mayPreempt(queue: number): boolean {
+		const { preemption } = this.#shared.settings;
+		return preemption !== undefined && queue <= preemption.preemptorMax;
+	}
+
+	/** The endpoint with the most room beyond what is held there, for a request that may preempt; -1 where it does not fit. */
+	#leastHeldEndpoint(row: number, queue: number): number {
+		const { requests } = this.#shared;
+		if (!this.#headCouldRun(queue)) return -1;
+		if ((this.#reservations?.keptFrom(queue, (other) => this.shareInFlight(other)) ?? 0) > 0) return -1;
+		const privileged = this.#privileged.has(queue);
+		let best = -1;
+		let least = 0;
+		for (let at = 0; at < this.endpoints.length; at++) {
+			const endpoint = this.endpoints[at]!;
+			if (!endpoint.up || !endpoint.fitsHeld(requests.sequences(row), privileged)) continue;
+			if (!privileged && !endpoint.windowOpen(requests.prompt(row), this.window.tokens)) continue;
+			const lacking = endpoint.lackingTokens(firstTokens(requests, row));
+			if (lacking > least || (best >= 0 && lacking === least)) continue;
+			best = at;
+			least = lacking;
+		}
+		return best;
+	}
+
 	#dispatch(row: number, queue: number, payer: number, at: number, ahead: boolean): void {
 		const { requests, tree, wheel, log, settings } = this.#shared;
 		const now = this.#now;
@@ -675,6 +714,7 @@ export class Pool implements QueueView {
 		requests.setPayer(row, payer);
 		endpoint.sequences += sequences;
 		endpoint.tokens += tokens;
+		endpoint.heldTokens += firstTokens(requests, row);
 		if (ahead) {
 			endpoint.aheadSequences += sequences;
 			endpoint.aheadTokens += tokens;
@@ -719,15 +759,19 @@ export class Pool implements QueueView {
 	}
 
 	#preemptFor(row: number, queue: number): void {
-		const { settings, requests, log } = this.#shared;
+		const { settings, requests } = this.#shared;
 		const preemption = settings.preemption;
-		if (preemption === undefined || queue > preemption.preemptorMax) return;
-		const victims = chooseVictims(this.endpoints, requests, preemption, row, this.#now);
+		if (preemption === undefined || !this.#mayPreempt(queue)) return;
+		this.#takeBackAll(chooseVictims(this.endpoints, requests, preemption, row, this.#now), queue);
+	}
+
+	#takeBackAll(victims: readonly number[], queue: number): void {
+		const { requests, log } = this.#shared;
 		for (const victim of victims) {
 			requests.setState(victim, ABORTING);
 			const endpoint = this.#endpointOf(victim);
 			endpoint.freeingSequences += requests.sequences(victim);
-			endpoint.freeingTokens += requests.charge(victim);
+			endpoint.freeingTokens += heldTokens(requests, victim);
 			this.preemptions++;
 			log.push(
 				"preempt",
@@ -792,13 +836,15 @@ export class Pool implements QueueView {
 		const sequences = requests.sequences(row);
 		endpoint.sequences -= sequences;
 		endpoint.tokens -= tokens;
+		const held = heldTokens(requests, row);
+		endpoint.heldTokens -= held;
 		if ((requests.flags(row) & FLAG_AHEAD) !== 0) {
 			endpoint.aheadSequences -= sequences;
 			endpoint.aheadTokens -= tokens;
 		}
 		if (requests.state(row) === ABORTING) {
 			endpoint.freeingSequences -= sequences;
-			endpoint.freeingTokens -= tokens;
+			endpoint.freeingTokens -= held;
 		}
 		const moved = endpoint.ended(requests.next(row));
 		if (moved >= 0) requests.setNext(moved, requests.next(row));

@@ -140,9 +140,9 @@ export class SchedulingCore {
 		this.#tick(now);
 		const pool = this.pools[this.#requests.pool(row)]!;
 		const leavesWindow = (this.#requests.flags(row) & FLAG_IN_WINDOW) !== 0;
-		pool.produced(row, tokens, now);
+		const outgrew = pool.produced(row, tokens, now);
 		// With several endpoints a pick can be kept back by the window of one and the space of another.
-		if (leavesWindow && pool.blockedBy !== "none") this.#dispatch(pool, now);
+		if ((leavesWindow || outgrew) && pool.blockedBy !== "none") this.#dispatch(pool, now);
 	}
 
 	/** A running request ended upstream, well or not, having used `usage`. */
