@@ -9,10 +9,10 @@
  * processes costs caches, and whoever is slower is hit more.
  *
  * `everything on` is `tokligence start` as it comes: rules, scheduler, metrics, ledger with journal in a temporary folder; without tokens
- * (default classifier) and with a token file of 100. nginx and @portkey-ai/gateway are peers when they are installed, else it says so.
+ * (default classifier), with a token file of 100, and with a budget on the token's account besides. nginx and @portkey-ai/gateway are peers when they are installed, else it says so.
  * Linux only. Usage: npm run build && node bench/gateway.ts [--quick]
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -64,6 +64,22 @@ try {
 	const bearer = { authorization: `Bearer ${TOKENS[7]}` };
 	subjects.push(subject("gateway, no token", await gateway("open", "")));
 	subjects.push(subject("gateway, token file", await gateway("tokens", withTokens), bearer));
+	const store = ["--data-dir", join(folder, "budget")];
+	const account = [
+		"account",
+		"create",
+		"--id",
+		"a7",
+		"--email",
+		"a7@example.com",
+		"--name",
+		"a7",
+		"--type",
+		"external",
+	];
+	const budget = ["quota", "create", "--account", "a7", "--type", "hard", "--dimension", "tokens_per_day"];
+	for (const command of [account, [...budget, "--limit", "1000000000000"]]) run([bin, ...command, ...store]);
+	subjects.push(subject("token and budget", await gateway("budget", withTokens), bearer));
 	const off = "[request_scheduler]\nenabled = false\n";
 	subjects.push(subject("enabled = false", await gateway("disabled", `${off}${withTokens}`), bearer));
 	subjects.push(...(await nginx(upstream.url)), ...(await portkey(upstream.url)));
@@ -131,6 +147,12 @@ function subject(
 		headers: { "content-type": "application/json", ...headers },
 		micros: { json: [], stream: [] },
 	};
+}
+
+/** A command that must succeed. */
+function run(args: readonly string[]): void {
+	const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+	if (status !== 0) throw new Error(`${args.slice(1, 3).join(" ")} failed: ${stderr}`);
 }
 
 /** A Node child that prints its address as a JSON line. */
