@@ -8,6 +8,9 @@
  * the ratio of medians to the bare proxy's; the ratio is the result, machines differ. It needs a quiet machine: beside other work every switch between
  * processes costs caches, and whoever is slower is hit more.
  *
+ * Then the time that each adds on an idle system: one request at a time, every subject and the upstream itself in turn, so that all meet the same
+ * machine; printed are median and P99 of the time from sending to the end of the answer, and what is above the upstream's own.
+ *
  * `everything on` is `tokligence start` as it comes: rules, scheduler, metrics, ledger with journal in a temporary folder; without tokens
  * (default classifier), with a token file of 100, and with a budget on the token's account besides. nginx and @portkey-ai/gateway are peers when they are installed, else it says so.
  * Linux only. Usage: npm run build && node bench/gateway.ts [--quick]
@@ -27,6 +30,7 @@ const ROUNDS = quick ? 1 : 7;
 const REQUESTS = quick ? { json: 1000, stream: 100 } : { json: 3000, stream: 400 };
 const WARM_UP = quick ? { json: 500, stream: 50 } : { json: 15_000, stream: 1500 };
 const CONCURRENCY = 16;
+const TURNS = quick ? 100 : 2000;
 const READY_LIMIT_MS = 20_000;
 const TOKENS = Array.from({ length: 100 }, (_, index) => `tok_external_${String(index).padStart(32, "b")}`);
 
@@ -108,6 +112,7 @@ try {
 		}
 		report(kind, taking);
 	}
+	await addedWhenIdle([subject("upstream itself", upstream), ...subjects.filter(({ isPeer }) => !isPeer)]);
 } finally {
 	await Promise.all(pools.map((pool) => pool.destroy()));
 	await Promise.all(children.map(ended));
@@ -125,6 +130,27 @@ function report(kind: Kind, subjects: readonly Subject[]): void {
 		console.log(
 			`  ${name.padEnd(20)} ${median(values).toFixed(0).padStart(6)} µs  (${range})`.padEnd(50),
 			`${ratio} × bare`,
+		);
+	}
+}
+
+async function addedWhenIdle(subjects: readonly Subject[]): Promise<void> {
+	const times = subjects.map((): number[] => []);
+	for (let turn = 0; turn < TURNS; turn++) {
+		for (const [index, one] of subjects.entries()) {
+			const before = performance.now();
+			await load(one, "json", 1);
+			// The first ones open connections.
+			if (turn >= TURNS / 10) times[index]!.push(performance.now() - before);
+		}
+	}
+	console.log(`\nadded when idle: ${TURNS} requests each, one at a time`);
+	const [own] = times;
+	for (const [index, { name }] of subjects.entries()) {
+		const at = (part: number) => quantile(times[index]!, part).toFixed(2);
+		const added = (part: number) => (quantile(times[index]!, part) - quantile(own!, part)).toFixed(2);
+		console.log(
+			`  ${name.padEnd(20)} P50 ${at(0.5)} ms, P99 ${at(0.99)} ms   added: P50 ${added(0.5)} ms, P99 ${added(0.99)} ms`,
 		);
 	}
 }
@@ -268,7 +294,7 @@ async function load({ name, pool, headers }: Subject, kind: Kind, count: number)
 			if (!whole) throw new Error(`${name} broke off its answer: ${text.slice(-100)}`);
 		}
 	};
-	await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+	await Promise.all(Array.from({ length: Math.min(count, CONCURRENCY) }, worker));
 }
 
 /** Time that the threads of a process have run. */
@@ -285,7 +311,11 @@ function cpuMicros(pid: number): number {
 }
 
 function median(values: readonly number[]): number {
-	return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+	return quantile(values, 0.5);
+}
+
+function quantile(values: readonly number[], part: number): number {
+	return values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))]!;
 }
 
 function here(path: string): string {
