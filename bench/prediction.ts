@@ -2,29 +2,29 @@
  * How well `tokligence simulate` predicts the gateway: the same arrivals through the real gateway before a mock LLM and through the simulator,
  * compared per tier (method in test/integration/prediction-run.ts).
  *
- * The load goes up and down around what the engine can do, so that every tier but the best waits. A tier agrees when P50 and P99 differ by at
- * most 10 %, or by at most two steps of the engine: nothing is dispatched between steps, and HTTP has its own milliseconds. The answers are
- * long, since the time from the end of one answer to the start of the next belongs to the machine and not to the prediction: on two busy
- * cores it reaches 100 ms, 1 % of an answer of 250 tokens.
+ * Between a decision and the engine's step, and between the end of a step and the settling of a request, time passes that belongs to the
+ * machine. The simulator is told of it as one number per direction: the means of a calibration, a run of its own with other arrivals, in which
+ * the gateway's ledger and the mock LLM's say when each did what. Nothing of the run that is predicted goes into its prediction.
  *
- * Usage: node bench/prediction.ts [--requests 20000] [--speed 1] [--profile h100-70b] [--scheduler hybrid] [--concurrent 200] [--rate 17.5]
- *   [--answer 250] [--capacity key=value]… [--save waits.json] [--real waits.json]
- *   --save keeps the gateway's waits, --real takes them from such a file instead of a run of twenty minutes.
+ * Usage: node bench/prediction.ts [--requests 20500] [--calibration 1200] [--speed 1] [--profile h100-70b] [--scheduler hybrid] [--concurrent 200]
+ *   [--rate 15.5] [--answer 250] [--capacity key=value]… [--save run.json] [--real run.json]
+ *   --save keeps what gateway and mock said, --real takes it from such a file instead of a run of twenty minutes.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { findEngineProfile } from "../src/simulate/engine-profiles.ts";
-import { comparePrediction } from "../test/integration/prediction-run.ts";
+import { comparePrediction, networkDelayOf, type RealRequest } from "../test/integration/prediction-run.ts";
 import { predictionScenario } from "../test/integration/prediction-scenario.ts";
 
 const { values } = parseArgs({
 	options: {
-		requests: { type: "string", default: "20000" },
+		requests: { type: "string", default: "20500" },
 		speed: { type: "string", default: "1" },
 		profile: { type: "string", default: "h100-70b" },
 		scheduler: { type: "string", default: "hybrid" },
 		concurrent: { type: "string", default: "200" },
-		rate: { type: "string", default: "17.5" },
+		rate: { type: "string", default: "15.5" },
+		calibration: { type: "string", default: "1200" },
 		answer: { type: "string", default: "250" },
 		save: { type: "string" },
 		real: { type: "string" },
@@ -34,13 +34,40 @@ const { values } = parseArgs({
 const profile = findEngineProfile(values.profile);
 if (profile === undefined) throw new Error(`--profile ${values.profile}: no such engine profile`);
 const rate = Number(values.rate);
-const result = await comparePrediction({
+const common = {
 	profile,
 	speed: Number(values.speed),
 	ini: `[request_scheduler]\nscheduler = ${values.scheduler}\n[capacity]\nmax_concurrent = ${values.concurrent}\n${values.capacity.join("\n")}\n`,
-	...(values.real !== undefined && { real: JSON.parse(readFileSync(values.real, "utf8")) }),
-	...(values.save !== undefined && { onReal: (requests) => writeFileSync(values.save!, JSON.stringify(requests)) }),
+};
+interface Saved {
+	readonly calibration: readonly RealRequest[];
+	readonly requests: readonly RealRequest[];
+}
+const saved: Saved | undefined = values.real === undefined ? undefined : JSON.parse(readFileSync(values.real, "utf8"));
+
+let calibration: readonly RealRequest[] = [];
+await comparePrediction({
+	...common,
+	...(saved && { real: saved.calibration }),
+	scenario: predictionScenario(Number(values.calibration), rate, Number(values.answer), 8),
+	onReal: (requests) => {
+		calibration = requests;
+	},
+});
+const network = networkDelayOf(calibration);
+const result = await comparePrediction({
+	...common,
+	network,
+	...(saved && { real: saved.requests }),
 	scenario: predictionScenario(Number(values.requests), rate, Number(values.answer)),
+	onReal: (requests) => {
+		if (values.save !== undefined)
+			writeFileSync(values.save, JSON.stringify({ calibration, requests } satisfies Saved));
+		const { requestMs, responseMs } = networkDelayOf(requests);
+		console.log(
+			`to the engine ${network.requestMs.toFixed(1)} ms and back ${network.responseMs.toFixed(1)} ms in the calibration (${requestMs.toFixed(1)} and ${responseMs.toFixed(1)} in the run)`,
+		);
+	},
 });
 const cell = (value: number) => value.toFixed(0).padStart(9);
 console.log(

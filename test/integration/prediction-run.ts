@@ -21,6 +21,7 @@ import type { LedgerReport } from "../../src/load/mock-ledger.ts";
 import type { EngineProfile } from "../../src/simulate/engine-profiles.ts";
 import { simulateConfig } from "../../src/simulate/report.ts";
 import { readScenario, scenarioArrivals } from "../../src/simulate/scenario.ts";
+import type { NetworkDelay } from "../../src/simulate/simulation.ts";
 import type { SimulatedArrival } from "../../src/simulate/workload.ts";
 import { tokenHash } from "../../src/stores/token-secret.ts";
 
@@ -31,6 +32,8 @@ export interface PredictionOptions {
 	readonly ini: string;
 	/** As `readScenario` takes it. */
 	readonly scenario: unknown;
+	/** What the simulator is told of the time between gateway and engine. Default: nothing. */
+	readonly network?: NetworkDelay;
 	/** What the gateway did in an earlier run of the same arrivals, instead of a run now. */
 	readonly real?: readonly RealRequest[];
 	readonly onReal?: (requests: readonly RealRequest[]) => void;
@@ -74,6 +77,14 @@ export function scaledProfile(profile: EngineProfile, speed: number): EngineProf
 	};
 }
 
+/** Means over the requests of a run: what a simulation of another run may know. */
+export function networkDelayOf(requests: readonly RealRequest[]): NetworkDelay {
+	const answered = requests.filter((request) => request !== null);
+	const mean = (of: (request: NonNullable<RealRequest>) => Millis) =>
+		Math.max(0, answered.reduce((sum, request) => sum + of(request), 0) / answered.length);
+	return { requestMs: mean(({ toEngineMs }) => toEngineMs), responseMs: mean(({ fromEngineMs }) => fromEngineMs) };
+}
+
 export async function comparePrediction(options: PredictionOptions): Promise<readonly TierComparison[]> {
 	const arrivals = [...scenarioArrivals(readScenario(options.scenario), 1)];
 	const simulated = simulateArrivals(options, arrivals);
@@ -111,7 +122,7 @@ export async function comparePrediction(options: PredictionOptions): Promise<rea
 }
 
 function simulateArrivals(
-	{ profile, speed, ini }: PredictionOptions,
+	{ profile, speed, ini, network }: PredictionOptions,
 	arrivals: readonly SimulatedArrival[],
 ): readonly Seen[] {
 	const loaded = loadConfig({ text: ini, env: {} });
@@ -123,6 +134,7 @@ function simulateArrivals(
 		config: loaded.config,
 		profile: scaledProfile(profile, speed),
 		arrivals,
+		...(network && { network }),
 		onEnd: (arrival, { arrivalMs, dispatchedMs, finishedMs }) => {
 			if (finishedMs === undefined) return;
 			// Whole milliseconds, as the gateway says them.
