@@ -23,10 +23,12 @@ import { simulationTable } from "./simulate-report.ts";
 
 const BUNDLED = new URL("../../config/scenarios/", import.meta.url);
 const DEFAULT_ENGINE = "a100-8b";
+const DEFAULT_NETWORK_DELAY_MS: Millis = 1;
 
 const EXAMPLES = `
 Examples:
   tokligence simulate --scenario vtc-overload --html report.html
+  tokligence simulate --scenario batch-beside-chat --only chat
   tokligence simulate --config gateway.ini --trace AzureLLMInferenceTrace_conv.csv
   tokligence simulate --config old.ini --compare new.ini --trace day.csv.gz --speed-up 2 --html report.html
   tokligence simulate --config gateway.ini --scenario flood.yaml --engine-profile h100-70b --policy policy.yaml --json
@@ -35,7 +37,7 @@ Examples:
 Traces: Azure LLM inference, Mooncake, ServeGen, VTC; gzipped or not. Rows without tiers get them by a fixed split of hashes: production
 30 %, staging 10 %, premium 20 %, standard 20 %, spot 10 %, batch 10 %; a client of the trace keeps one tier.
 A scenario is YAML: duration, seed, and tiers with name, tier, environment, workload, tenants, rate (or from and to), arrivals, on, off,
-prompt, output, from, until, stream; and, where the flags say nothing, engine, configs, rules, policy, start. Those that come along
+count, prompt, output, from, until, stream; and, where the flags say nothing, engine, network_delay, configs, rules, policy, start. Those that come along
 (--scenarios lists them) are taken by name. A policy file is one as \`tokligence export\` writes it: its time windows hold at their times,
 counted from --start (else 2026-01-05T00:00Z, a Monday), its budgets begin with nothing used, its accounts are tenants of those names.
 Estimates are learnt as the gateway learns them. Same input, same output.
@@ -52,7 +54,8 @@ interface SimulateFlags {
 	readonly start?: string;
 	readonly engineProfile?: EngineProfileName;
 	readonly speedUp: number;
-	readonly networkDelay: Millis;
+	readonly networkDelay?: Millis;
+	readonly only?: readonly string[];
 	readonly json?: boolean;
 	readonly html?: string;
 }
@@ -62,8 +65,9 @@ export function simulateCommand(io: CommandIo = processIo()): Command {
 		.description("play a trace or scenario through the scheduler on modelled engines, in virtual time")
 		.option("-c, --config <file>", "configuration file (else the scenario's, TOKLIGENCE_CONFIG, config/gateway.ini)")
 		.option("--compare <file>", "a second configuration, side by side")
-		.addOption(new Option("--trace <file>", "requests of a public trace").conflicts("scenario"))
+		.addOption(new Option("--trace <file>", "requests of a public trace").conflicts(["scenario", "only"]))
 		.option("--scenario <file or name>", "requests as a YAML file describes them")
+		.option("--only <tiers>", "these of the scenario's tiers, by name, separated by commas", names)
 		.option("--scenarios", "list the scenarios that come along")
 		.option("--policy <file>", POLICY_FLAG)
 		.option("--start <instant>", "what the calendar shows when it begins, like 2026-11-27T21:50+01:00")
@@ -77,9 +81,10 @@ export function simulateCommand(io: CommandIo = processIo()): Command {
 			new Option("--speed-up <factor>", "2 lets everything arrive in half the time").argParser(positive).default(1),
 		)
 		.addOption(
-			new Option("--network-delay <ms>", "from the gateway to its engine, and again back")
-				.argParser(notNegative)
-				.default(1),
+			new Option(
+				"--network-delay <ms>",
+				`from the gateway to its engine, and again back (else the scenario's, ${DEFAULT_NETWORK_DELAY_MS})`,
+			).argParser(notNegative),
 		)
 		.option("--json", "print the result as JSON")
 		.option("--html <file>", "write a page with plots, complete in itself")
@@ -112,7 +117,11 @@ async function run(flags: SimulateFlags, io: CommandIo): Promise<void> {
 	const policy = policyFileOf(flags.policy, source);
 	const start = flags.start ?? scenario?.start;
 	const startAt = start === undefined ? undefined : instantOf(start);
-	const profile = ENGINE_PROFILES[flags.engineProfile ?? scenario?.engine ?? DEFAULT_ENGINE];
+	const profile =
+		flags.engineProfile === undefined
+			? (scenario?.engine ?? ENGINE_PROFILES[DEFAULT_ENGINE])
+			: ENGINE_PROFILES[flags.engineProfile];
+	const delayMs = flags.networkDelay ?? scenario?.networkDelayMs ?? DEFAULT_NETWORK_DELAY_MS;
 	const reports: SimulationReport[] = [];
 	for (const { name, path, text } of configsOf(flags, scenario)) {
 		// A scenario's own configuration is what it says, wherever it runs.
@@ -129,7 +138,7 @@ async function run(flags: SimulateFlags, io: CommandIo): Promise<void> {
 					config: loaded.config,
 					profile,
 					arrivals: source.arrivals(),
-					network: { requestMs: flags.networkDelay, responseMs: flags.networkDelay },
+					network: { requestMs: delayMs, responseMs: delayMs },
 					offset: systemCalendar.offset,
 					...(startAt === undefined ? {} : { startAt }),
 					...(await policyOf(policy, loaded.config)),
@@ -162,11 +171,13 @@ function configsOf({ config, compare }: SimulateFlags, scenario: Scenario | unde
 	return compare === undefined ? [first] : [first, { path: compare }];
 }
 
-function sourceOf({ trace, scenario, speedUp }: SimulateFlags): Source {
+const names = (text: string) => text.split(",").map((name) => name.trim());
+
+function sourceOf({ trace, scenario, speedUp, only }: SimulateFlags): Source {
 	if (trace === undefined && scenario === undefined)
 		throw new UserError("name the requests with --trace or --scenario");
 	if (trace === undefined) {
-		const read = existsSync(scenario!) ? scenarioFile(scenario!) : bundledScenario(scenario!);
+		const read = partOf(existsSync(scenario!) ? scenarioFile(scenario!) : bundledScenario(scenario!), only);
 		return {
 			name: scenario!,
 			about: read.about ?? basename(scenario!),
@@ -183,6 +194,19 @@ function sourceOf({ trace, scenario, speedUp }: SimulateFlags): Source {
 		if (error instanceof TraceError) throw new UserError(error.message);
 		throw error;
 	}
+}
+
+function partOf(scenario: Scenario, only: readonly string[] | undefined): Scenario {
+	if (only === undefined) return scenario;
+	const known = new Set(scenario.tiers.map(({ name }) => name));
+	const unknown = only.find((name) => !known.has(name));
+	if (unknown !== undefined)
+		throw new UserError(`--only ${unknown}: the scenario has no tier of that name; it has ${[...known].join(", ")}`);
+	// Each tier draws from a seed of its own, by its place: what is left asks as it did among the others.
+	return {
+		...scenario,
+		tiers: scenario.tiers.map((tier) => (only.includes(tier.name) ? tier : { ...tier, untilMs: 0 })),
+	};
 }
 
 function bundledNames(): readonly string[] {

@@ -9,6 +9,7 @@ import type { Command } from "commander";
 import { expect, onTestFinished, test } from "vitest";
 import { loadConfig } from "../config/load.ts";
 import { startMockLlm } from "../load/mock-llm-server.ts";
+import type { SimulationReport } from "../simulate/report.ts";
 import { openTrace } from "../simulate/traces.ts";
 import { benchmarkCommand } from "./benchmark.ts";
 import type { CommandIo } from "./config-options.ts";
@@ -151,6 +152,26 @@ test("a scenario that comes along brings its engine, rules and configurations, a
 	const wrong = await run(simulateCommand, ["--scenario", "vtc-none"]);
 	expect(wrong).toMatchObject({ code: 1, out: "" });
 	expect(wrong.error).toContain("vtc-overload");
+});
+
+test("chat beside batch jobs keeps its time to the first token, and --only shows what it is without them", async () => {
+	const p99 = async (...flags: string[]) => {
+		const { runs } = JSON.parse(
+			(await run(simulateCommand, ["--scenario", "batch-beside-chat", "--json", ...flags])).out,
+		);
+		return runs.map((one: SimulationReport) => {
+			const group = (name: string) => one.tenants.find((tenant) => tenant.name === name);
+			return { chat: group("chat")!.ttft_ms.p99, doneMs: group("job-3")?.last_finished_ms };
+		});
+	};
+	const [open, gateway] = await p99();
+	const [alone] = await p99("--only", "chat");
+	expect(alone.doneMs).toBeUndefined();
+	expect(open.chat).toBeGreaterThan(100 * alone.chat);
+	expect(gateway.chat).toBeLessThan(1.36 * alone.chat);
+	expect(gateway.doneMs).toBeLessThan(1.5 * open.doneMs);
+	const wrong = await run(simulateCommand, ["--scenario", "batch-beside-chat", "--only", "chat,jobs"]);
+	expect(wrong.error).toContain("--only jobs: the scenario has no tier of that name; it has chat, job-1, job-2, job-3");
 });
 
 test("simulate reads a scenario, and says what is wrong with one", async () => {

@@ -39,6 +39,8 @@ export interface GroupReport {
 	readonly ttft_ms: Quantiles;
 	readonly tokens: number;
 	readonly tokens_per_second: number;
+	/** When the last of its requests was answered; 0 when none was. */
+	readonly last_finished_ms: Millis;
 	readonly upgrades: number;
 	readonly preemptions: number;
 	/** Requests that waited before their queue, by what held them. */
@@ -312,6 +314,7 @@ class Group {
 	readonly #tenantTokens = new Map<string, number>();
 	#requests = 0;
 	#served = 0;
+	#lastFinishedMs = 0;
 	#tokens = 0;
 	#upgrades = 0;
 	#preemptions = 0;
@@ -337,6 +340,7 @@ class Group {
 		}
 		this.#requests++;
 		this.#served++;
+		if (request.finishedMs > this.#lastFinishedMs) this.#lastFinishedMs = request.finishedMs;
 		const tokens = request.promptTokens + request.outputTokens;
 		this.#tokens += tokens;
 		const { accountId } = request.arrival.metadata;
@@ -362,6 +366,7 @@ class Group {
 			ttft_ms: this.#ttft.quantiles(),
 			tokens: this.#tokens,
 			tokens_per_second: elapsedMs === 0 ? 0 : Math.round((this.#tokens / elapsedMs) * 10_000) / 10,
+			last_finished_ms: Math.round(this.#lastFinishedMs),
 			upgrades: this.#upgrades,
 			preemptions: this.#preemptions,
 			held: { ...this.#held },

@@ -8,7 +8,11 @@
  *       - { name: flood, tier: internal, workload: batch, rate: 20, from: 20s, until: 40s, prompt: 2000, output: 300, stream: false }
  *       - { name: rising, tier: premium, rate: { from: 1, to: 5 }, arrivals: regular, on: 30s, off: 10s, prompt: 100, output: 50 }
  *
- * It may bring what it is to be run with, used where the command line says nothing: `engine` (a profile), `configs` (names with the text of
+ * A tier with a `count` in place of a rate asks for all of them at once, at `from`.
+ *
+ * It may bring what it is to be run with, used where the command line says nothing: `engine` (a profile's name, or a table: `name`, `like` the profile
+ * that fills in what is not said, `slots`, `kv_tokens`, `chunk_tokens`, `step_base_ms`, `step_ms_per_sequence`, `step_ms_per_context_token`,
+ * `prefill_ms_per_token`), `network_delay` (from the gateway to its engine, and again back), `configs` (names with the text of
  * a configuration file), `rules` (as in a policy file, in place of the default ones), `policy` (the rest of one), `start` (what the calendar shows
  * when it begins), and say what it is in `about`.
  *
@@ -19,7 +23,7 @@
 import type { RoutingRule } from "../core/model/policy.ts";
 import type { RoutingMetadata } from "../core/model/routing.ts";
 import type { Millis, Tokens } from "../core/model/units.ts";
-import { ENGINE_PROFILE_NAMES, type EngineProfileName, findEngineProfile } from "./engine-profiles.ts";
+import { ENGINE_PROFILE_NAMES, type EngineProfile, findEngineProfile } from "./engine-profiles.ts";
 import { Random } from "./random.ts";
 import { readRules } from "./rules.ts";
 import type { SimulatedArrival } from "./workload.ts";
@@ -32,6 +36,8 @@ export interface ScenarioTier {
 	readonly tenants: number;
 	/** At the beginning and at the end of its time. */
 	readonly rate: { readonly from: number; readonly to: number };
+	/** So many at once in place of a rate. */
+	readonly count?: number;
 	readonly regular: boolean;
 	/** Asks for so long, then pauses for so long. */
 	readonly onMs: Millis;
@@ -54,7 +60,8 @@ export interface Scenario {
 	readonly seed: number;
 	readonly tiers: readonly ScenarioTier[];
 	readonly about?: string;
-	readonly engine?: EngineProfileName;
+	readonly engine?: EngineProfile;
+	readonly networkDelayMs?: Millis;
 	readonly configs: readonly { readonly name: string; readonly text: string }[];
 	readonly rules?: readonly RoutingRule[];
 	/** As it is written. */
@@ -66,7 +73,18 @@ export class ScenarioError extends Error {
 	override readonly name = "ScenarioError";
 }
 
-const SCENARIO_KEYS = ["duration", "seed", "tiers", "about", "engine", "configs", "rules", "policy", "start"];
+const SCENARIO_KEYS = [
+	"duration",
+	"seed",
+	"tiers",
+	"about",
+	"engine",
+	"configs",
+	"rules",
+	"policy",
+	"start",
+	"network_delay",
+];
 const TIER_KEYS = [
 	"name",
 	"tier",
@@ -74,6 +92,7 @@ const TIER_KEYS = [
 	"workload",
 	"tenants",
 	"rate",
+	"count",
 	"arrivals",
 	"on",
 	"off",
@@ -100,6 +119,9 @@ export function readScenario(value: unknown): Scenario {
 		tiers: tiers.map((tier, index) => readTier(`tiers[${index}]`, tier, durationMs)),
 		...(about === undefined ? {} : { about }),
 		...engineOf(fields["engine"]),
+		...(fields["network_delay"] === undefined
+			? {}
+			: { networkDelayMs: time("network_delay", fields["network_delay"]) }),
 		configs: configsOf(fields["configs"]),
 		...(rules === undefined ? {} : { rules: rulesOf(rules) }),
 		...(fields["policy"] === undefined ? {} : { policy: fields["policy"] }),
@@ -107,13 +129,34 @@ export function readScenario(value: unknown): Scenario {
 	};
 }
 
-function engineOf(value: unknown): { engine?: EngineProfileName } {
+const ENGINE_COSTS = {
+	step_base_ms: "stepBaseMs",
+	step_ms_per_sequence: "stepMsPerSequence",
+	step_ms_per_context_token: "stepMsPerContextToken",
+	prefill_ms_per_token: "prefillMsPerToken",
+} as const;
+const ENGINE_SIZES = { slots: "slots", kv_tokens: "kvTokens", chunk_tokens: "chunkTokens" } as const;
+type EngineNumber = (typeof ENGINE_COSTS)[keyof typeof ENGINE_COSTS] | (typeof ENGINE_SIZES)[keyof typeof ENGINE_SIZES];
+
+function engineOf(value: unknown): { engine?: EngineProfile } {
 	if (value === undefined) return {};
-	if (typeof value !== "string" || findEngineProfile(value) === undefined)
-		throw new ScenarioError(
-			`engine: ${JSON.stringify(value)} is no engine profile; known are ${ENGINE_PROFILE_NAMES.join(", ")}`,
-		);
-	return { engine: value as EngineProfileName };
+	if (typeof value !== "object" || value === null) return { engine: profileOf("engine", value) };
+	const fields = object("engine", value, [...Object.keys(ENGINE_COSTS), ...Object.keys(ENGINE_SIZES), "name", "like"]);
+	const { name, like } = fields;
+	if (typeof name !== "string" || name === "") throw new ScenarioError("engine.name: a word is needed");
+	const said: Partial<Record<EngineNumber, number>> = {};
+	for (const [key, property] of Object.entries<EngineNumber>(ENGINE_COSTS))
+		if (fields[key] !== undefined) said[property] = number(`engine.${key}`, fields[key], 0);
+	for (const [key, property] of Object.entries<EngineNumber>(ENGINE_SIZES))
+		if (fields[key] !== undefined) said[property] = Math.round(number(`engine.${key}`, fields[key], 1));
+	return { engine: { ...profileOf("engine.like", like), ...said, name } };
+}
+
+function profileOf(at: string, value: unknown): EngineProfile {
+	const profile = typeof value === "string" ? findEngineProfile(value) : undefined;
+	if (profile !== undefined) return profile;
+	const shown = JSON.stringify(value) ?? "nothing";
+	throw new ScenarioError(`${at}: ${shown} is no engine profile; known are ${ENGINE_PROFILE_NAMES.join(", ")}`);
 }
 
 function startOf(value: unknown): { start?: string } {
@@ -168,7 +211,7 @@ function readTier(at: string, value: unknown, durationMs: Millis): ScenarioTier 
 		...(environment === undefined ? {} : { environment }),
 		...(workload === undefined ? {} : { workload }),
 		tenants: Math.round(number(`${at}.tenants`, fields["tenants"] ?? 1, 1)),
-		rate: rateOf(`${at}.rate`, fields["rate"]),
+		...howMany(at, fields),
 		regular: arrivals === "regular",
 		onMs: pauses ? time(`${at}.on`, fields["on"]) : Number.POSITIVE_INFINITY,
 		offMs: pauses ? time(`${at}.off`, fields["off"]) : 0,
@@ -178,6 +221,12 @@ function readTier(at: string, value: unknown, durationMs: Millis): ScenarioTier 
 		output: lengths(`${at}.output`, fields["output"]),
 		stream: stream ?? true,
 	};
+}
+
+function howMany(at: string, { rate, count }: Fields): Pick<ScenarioTier, "rate" | "count"> {
+	if (count === undefined) return { rate: rateOf(`${at}.rate`, rate) };
+	if (rate !== undefined) throw new ScenarioError(`${at}: a rate or a count is allowed, not both`);
+	return { rate: { from: 1, to: 1 }, count: Math.round(number(`${at}.count`, count, 1)) };
 }
 
 function rateOf(at: string, value: unknown): ScenarioTier["rate"] {
@@ -253,7 +302,12 @@ export function* scenarioArrivals(scenario: Scenario, speedUp: number): Generato
 
 function* tierArrivals(tier: ScenarioTier, seed: number, speedUp: number): Generator<SimulatedArrival, void> {
 	const random = new Random(seed);
-	const next = tier.regular ? regularAfter(tier) : poissonAfter(tier, random);
+	const next =
+		tier.count !== undefined
+			? allAtOnce(tier, tier.count)
+			: tier.regular
+				? regularAfter(tier)
+				: poissonAfter(tier, random);
 	const tenants = Array.from({ length: tier.tenants }, (_, index) => metadataOf(tier, index + 1));
 	for (let at = next(tier.fromMs); at < tier.untilMs; at = next(at)) {
 		if ((at - tier.fromMs) % (tier.onMs + tier.offMs) >= tier.onMs) continue;
@@ -275,6 +329,11 @@ function metadataOf(tier: ScenarioTier, tenant: number): RoutingMetadata {
 		accountId: tier.tenants === 1 ? tier.name : `${tier.name}-${tenant}`,
 		routedBy: "token",
 	};
+}
+
+function allAtOnce({ fromMs }: ScenarioTier, count: number): () => Millis {
+	let left = count;
+	return () => (left-- > 0 ? fromMs : Number.POSITIVE_INFINITY);
 }
 
 /** Thinning: candidates at the highest rate, each kept with the part that the rate at its time is of it. */

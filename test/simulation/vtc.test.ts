@@ -6,7 +6,6 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { loadConfig } from "../../src/config/load.ts";
-import { ENGINE_PROFILES } from "../../src/simulate/engine-profiles.ts";
 import { type SimulationReport, simulateConfig } from "../../src/simulate/report.ts";
 import { readScenario, scenarioArrivals } from "../../src/simulate/scenario.ts";
 
@@ -20,7 +19,7 @@ function play(name: string): { fifo: SimulationReport; fair: SimulationReport } 
 		return simulateConfig({
 			name: wanted,
 			config: loaded.config,
-			profile: ENGINE_PROFILES[scenario.engine!],
+			profile: scenario.engine!,
 			arrivals: scenarioArrivals(scenario, 1),
 			rules: scenario.rules!,
 		});
