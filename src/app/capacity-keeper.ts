@@ -82,8 +82,9 @@ export class CapacityKeeper {
 		for (const timer of this.#timers) clearInterval(timer);
 	}
 
+	/** Also of a half of a pool. */
 	adaptiveOf(pool: number): AdaptiveCapacity | undefined {
-		return this.#pools[pool]!.adaptive;
+		return this.#pools[pool % this.#pools.length]!.adaptive;
 	}
 
 	wordOf(pool: number): EngineWord {
@@ -119,7 +120,7 @@ export class CapacityKeeper {
 		if (settings === undefined) state.adaptive = undefined;
 		else if (state.adaptive === undefined) state.adaptive = new AdaptiveCapacity(settings, pool.endpoints.length);
 		else state.adaptive.configure(settings);
-		pool.observer = state.adaptive;
+		for (const half of [pool, pool.beside]) if (half !== undefined) half.observer = state.adaptive;
 	}
 
 	#tick(): void {

@@ -18,8 +18,10 @@ export function servingPoolsOf(
 	});
 }
 
-export function planeSettingsOf(config: GatewayConfig, { pools }: CompiledConfig): DataPlaneSettings {
+export function planeSettingsOf(config: GatewayConfig, { pools: whole, core }: CompiledConfig): DataPlaneSettings {
 	const { gateway } = config;
+	// The halves of a pool have one engine.
+	const pools = core.halves === undefined ? whole : core.halves.flatMap(() => whole);
 	return {
 		body: { maxBytes: gateway.maxBodyBytes, timeoutMs: gateway.bodyTimeoutMs },
 		headerTimeoutMs: gateway.headerTimeoutMs,

@@ -27,15 +27,16 @@ export class DecisionRecorder {
 		const requestId = listener?.requestId;
 		if (plane === undefined || requestId === undefined) return;
 		const at = this.#clock.epochNow();
-		const position = kind === "wait" ? plane.engine.core.pools[pool]!.waiting(queue) : undefined;
+		const own = plane.engine.core.pools[pool]!;
+		const position = kind === "wait" ? own.waiting(queue) : undefined;
 		const metadata = listener?.arrival?.metadata;
 		this.#recent.add({
 			at,
 			requestId,
 			event: kind,
-			pool: plane.poolNames[pool],
-			queue: plane.queues[queue]!.label,
-			payer: payer === queue || kind !== "dispatch" ? undefined : plane.queues[payer]!.label,
+			pool: own.name,
+			queue: own.queues[queue]!.settings.label,
+			payer: payer === queue || kind !== "dispatch" ? undefined : own.queues[payer]!.settings.label,
 			endpoint: kind === "dispatch" ? endpoint : undefined,
 			reason: reason === "none" ? undefined : reason,
 			position,
@@ -49,7 +50,7 @@ export class DecisionRecorder {
 
 	ended(record: ExchangeRecord): void {
 		const { requestId, arrival, usage, waitMs, outcome, code, durationMs, ttftMs } = record;
-		const plane = this.#plane!;
+		const pool = this.#plane!.engine.core.pools[record.pool]!;
 		const metadata = arrival?.metadata;
 		const submit = arrival?.submit;
 		this.#recent.add({
@@ -61,8 +62,8 @@ export class DecisionRecorder {
 			environment: metadata?.environment,
 			model: arrival?.model,
 			tokenId: metadata?.tokenId,
-			pool: arrival && plane.poolNames[record.pool],
-			queue: submit && plane.queues[submit.queue]!.label,
+			pool: arrival && pool.name,
+			queue: submit && pool.queues[record.queue]!.settings.label,
 			routedBy: metadata?.routedBy,
 			rule: arrival?.rule.rule.name,
 			via: arrival?.allocation.via,

@@ -60,6 +60,7 @@ import { realClock } from "./real-clock.ts";
 import { logRecord } from "./request-log.ts";
 import { RunningScheduler } from "./running-scheduler.ts";
 import { shadowOf } from "./shadow.ts";
+import { sharedUpstreams } from "./shared-upstreams.ts";
 import { systemClock, systemTimers } from "./system.ts";
 import { readTls, watchTls } from "./tls.ts";
 import { readTokenFile, TokenSource } from "./token-source.ts";
@@ -127,6 +128,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		guard,
 		rules,
 		allocator: lifecycleParts.allocator,
+		...(lifecycleParts.router === undefined ? {} : { router: lifecycleParts.router }),
 		levelNames: lifecycleParts.levelNames,
 		pools: servingPoolsOf(lifecycleParts),
 		aliases: config.models,
@@ -258,9 +260,9 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		engine,
 		lifecycle,
 		classifier: classifierOf(config, levels, lookup, headerAudit),
-		upstreams: providers,
+		upstreams:
+			lifecycleParts.router === undefined ? providers : sharedUpstreams(providers, lifecycleParts.pools.length),
 		journal,
-		queues: lifecycleParts.allocator.queues,
 		poolNames: lifecycleParts.pools.map((pool) => pool.name),
 		priceOf: pricesOf(config),
 		...(shadow === undefined ? {} : { shadow: shadow.observe }),
@@ -343,13 +345,14 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		epochNow: systemClock.epochNow,
 		journal: () => journal.status(),
 		upstreams: () =>
-			engine.core.pools.map(({ name, index, endpoints }) => ({
+			lifecycleParts.pools.map(({ name }, index) => ({
 				provider: name,
-				endpoints: endpoints.map((_, endpoint) => providers.healthOf(index, endpoint)),
+				endpoints: engine.core.pools[index]!.endpoints.map((_, endpoint) => providers.healthOf(index, endpoint)),
 			})),
 		upstreamErrors: function* () {
 			for (const [pool, counts] of providers.errors.entries()) {
-				for (const [kind, count] of Object.entries(counts)) yield [engine.core.pools[pool]!.name, kind, count] as const;
+				for (const [kind, count] of Object.entries(counts))
+					yield [lifecycleParts.pools[pool]!.name, kind, count] as const;
 			}
 		},
 	});
@@ -377,7 +380,8 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 					applyQueues: (compiled) => {
 						buckets = compiled.buckets;
 						if (compiled.shadow !== undefined) shadow?.comparison.use(compiled.allocator, compiled.shadow);
-						lifecycle.reconfigure({ allocator: compiled.allocator }, systemClock.now());
+						const { allocator, router } = compiled;
+						lifecycle.reconfigure({ allocator, ...(router === undefined ? {} : { router }) }, systemClock.now());
 					},
 					applyPools: (next, compiled) => {
 						pools = compiled.pools;
@@ -406,7 +410,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		...(shadow === undefined ? {} : { shadow: shadow.comparison }),
 		isZone: systemCalendar.isZone,
 		zoneOffset: systemCalendar.offset,
-		...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
+		...(config.requestScheduler.allocator !== "bucket" ? { priorityLevels: levels } : {}),
 		policyChanged: reloadRules,
 		tokenChanged: (hash) => lookup.forget(hash),
 		tokensChanged: () => lookup.forgetAll(),
@@ -418,9 +422,9 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			clock: systemClock,
 			timers: systemTimers,
 			flowPath: config.requestScheduler.flowPath,
-			modeOf: (pool) => (config.requestScheduler.enabled ? pools[pool]!.mode : "off"),
+			modeOf: (pool) => (config.requestScheduler.enabled ? pools[pool % pools.length]!.mode : "off"),
 			guard,
-			engineText: (pool) => (config.requestScheduler.enabled ? engineText(pools[pool]!) : undefined),
+			engineText: (pool) => (config.requestScheduler.enabled ? engineText(pools[pool % pools.length]!) : undefined),
 		}),
 		settle: settleLedger,
 		onError: (error, operation) => log.error({ error: String(error), operation }, "admin operation failed"),

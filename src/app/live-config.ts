@@ -11,6 +11,7 @@ import type { LoadResult } from "../config/load.ts";
 import type { EffectiveValue } from "../config/values.ts";
 import type { QueueSettings } from "../core/model/policy.ts";
 import type { CapacitySettings } from "../core/schedule/core-settings.ts";
+import type { HalfCapacity } from "../core/schedule/halves.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { ConfigAdmin, ReloadResult } from "../http/admin/admin-context.ts";
 import { readTokenFile } from "./token-source.ts";
@@ -41,6 +42,7 @@ const QUEUE_KEYS = new RegExp(
 		"^allocator\\.(priority\\.level|bucket)\\.\\d+\\.(max_depth|timeout|weight|reserved_tps|limit_tps)$",
 		"^allocator\\.bucket\\.(base_capacity_rps|base_capacity_tps|decay_ratio|distribution_model|min_capacity|capacities|capacity_basis)$",
 		"^allocator\\.bucket\\.tier_mappings\\.",
+		"^allocator\\.weighted_router\\.(priority_weight|bucket_weight)$",
 	].join("|"),
 );
 const POOL_KEYS = new RegExp(
@@ -90,7 +92,9 @@ export class LiveConfig implements ConfigAdmin {
 	readonly #targets: LiveTargets;
 	#file: string | undefined;
 	#inForce: ReadonlyMap<string, EffectiveValue>;
-	#queues: readonly QueueSettings[];
+	/** Of both halves, where there are two. */
+	#queues: readonly (readonly QueueSettings[])[];
+	#halves: readonly HalfCapacity[] | undefined;
 	#compiled: CompiledConfig;
 	#running: Promise<unknown> = Promise.resolve();
 
@@ -99,7 +103,8 @@ export class LiveConfig implements ConfigAdmin {
 		this.#targets = targets;
 		this.#file = source.file;
 		this.#inForce = byPath(source.effective);
-		this.#queues = compiled.allocator.queues;
+		this.#queues = queuesOf(compiled);
+		this.#halves = compiled.router?.halves;
 		this.#compiled = compiled;
 	}
 
@@ -134,7 +139,7 @@ export class LiveConfig implements ConfigAdmin {
 		const compiled = compile(config, []);
 		// What the numbers of queues and pools mean is settled by a start.
 		const sameMeaning = SHAPE_KEYS.every((path) => this.#inForce.get(path)?.value === next.get(path)?.value);
-		const queuesFit = sameMeaning && sameQueues(this.#queues, compiled.allocator.queues);
+		const queuesFit = sameMeaning && sameQueues(this.#queues.flat(), queuesOf(compiled).flat());
 		const poolsFit = sameMeaning && samePools(this.#compiled, compiled);
 		const isLive = (path: string) =>
 			PLAIN_KEYS.test(path) ||
@@ -156,16 +161,23 @@ export class LiveConfig implements ConfigAdmin {
 
 	#changeQueues(compiled: CompiledConfig): void {
 		const before = this.#queues;
-		const { queues } = compiled.allocator;
-		this.#queues = queues;
+		const after = queuesOf(compiled);
+		this.#queues = after;
+		const halves = compiled.router?.halves;
 		this.#targets.applyQueues(compiled);
 		this.#targets.changeCore((core, now) => {
-			for (const [index, queue] of queues.entries()) {
-				const change = differences(queueNumbers(before[index]!), queueNumbers(queue));
-				if (change === undefined) continue;
-				for (const pool of core.pools) core.configureQueue(pool.index, index, change, now);
+			const perHalf = core.pools.length / after.length;
+			for (const pool of core.pools) {
+				const half = Math.floor(pool.index / perHalf);
+				for (const [index, queue] of after[half]!.entries()) {
+					const change = differences(queueNumbers(before[half]![index]!), queueNumbers(queue));
+					if (change !== undefined) core.configureQueue(pool.index, index, change, now);
+				}
 			}
+			if (halves !== undefined && JSON.stringify(halves) !== JSON.stringify(this.#halves))
+				core.configureHalves(halves, now);
 		});
+		this.#halves = halves;
 	}
 
 	#changePools(config: GatewayConfig, compiled: CompiledConfig): void {
@@ -212,6 +224,11 @@ function merged(
 		if (holds !== undefined && !values.has(path)) values.set(path, holds);
 	}
 	return values;
+}
+
+/** As the core has them, limits in proportion where there are halves. */
+function queuesOf({ allocator, core }: CompiledConfig): readonly (readonly QueueSettings[])[] {
+	return core.halves?.map(({ queues }) => queues) ?? [allocator.queues];
 }
 
 /** As many, with the same labels, and best effort where it was: numbers alone differ. */

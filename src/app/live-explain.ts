@@ -4,7 +4,7 @@
  */
 import type { CapacityGuard } from "../core/capacity/capacity-guard.ts";
 import { whyMissed } from "../core/classify/rule-misses.ts";
-import type { Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
+import type { Arrival, Lifecycle, Route } from "../core/lifecycle/lifecycle.ts";
 import type { RequestFacts } from "../core/model/request-facts.ts";
 import type { RequestHints, RoutingMetadata } from "../core/model/routing.ts";
 import { costOf, MILLIS_PER_SECOND, type Millis } from "../core/model/units.ts";
@@ -59,7 +59,7 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 	const { submit, allocation, rule, metadata } = arrival;
 	const outlook = core.outlook(submit, now);
 	const pool = core.pools[outlook.pool]!;
-	const queue = pool.queues[submit.queue]!;
+	const queue = pool.queues[outlook.queue]!;
 	const { label, name } = queue.settings;
 	if (arrival.model !== question.model) say("model", `${question.model} is an alias of ${arrival.model}`);
 	for (const { rule: tried } of lifecycle.rules.slice(0, rule.index + 1)) {
@@ -67,13 +67,21 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 		say("rule", `${tried.priorityOrder} ${tried.name}: ${missed}`);
 	}
 	for (const step of parts.windows?.active.steps(metadata) ?? []) say("window", windowText(step));
-	say("allocate", `${label} ${name}: ${viaText(allocation.via)} (allocator ${core.settings.allocator})`);
+	if (arrival.route !== undefined) {
+		const asked = core.pools[submit.pools[0]!]!;
+		say("route", routeText(arrival.route, core.halves ?? [], asked.allocator, metadata.accountId));
+		if (asked.allocator !== pool.allocator)
+			say("route", `its half has no room for one as large as this: the ${pool.allocator} allocator takes it`);
+	}
+	const isOwn = pool.allocator === (arrival.route === undefined ? pool : core.pools[submit.pools[0]!]!).allocator;
+	const via = isOwn ? viaText(allocation.via) : "as that allocator has it";
+	say("allocate", `${label} ${name}: ${via} (allocator ${pool.allocator})`);
 	say(
 		"queue",
 		[
 			queue.paused ? "paused" : "open",
 			`${outlook.ahead} waiting of at most ${count(queue.maxDepth)}`,
-			`weight ${pool.weights[submit.queue]}`,
+			`weight ${pool.weights[outlook.queue]}`,
 			`waits up to ${duration(submit.timeoutMs)}`,
 		].join(", "),
 	);
@@ -164,6 +172,19 @@ function hintsText({ priority, requestClass }: RequestHints): string {
 		...(requestClass === undefined ? [] : [`X-Request-Class ${requestClass}`]),
 	];
 	return asked.length === 0 ? "none" : asked.join(", ");
+}
+
+/** Why an account belongs to one of two allocators. */
+export function routeText(
+	{ half, point }: Route,
+	halves: readonly { readonly share: number }[],
+	allocator: string,
+	account: string,
+): string {
+	const percent = (part: number) => `${Number((100 * part).toPrecision(4))} %`;
+	const first = halves[0]?.share ?? 1;
+	const why = half === 0 ? `is below ${percent(first)}` : `is not below ${percent(first)}`;
+	return `account ${account} stands at ${percent(point)}, which ${why}: the ${allocator} allocator, which has ${percent(halves[half]?.share ?? 0)} of every pool`;
 }
 
 /** The sentence of each way a queue is found. */

@@ -63,7 +63,7 @@ export async function openLocalAdmin({ dataDir, config, onNotice }: LocalAdminOp
 		quotas,
 		isZone: systemCalendar.isZone,
 		zoneOffset: systemCalendar.offset,
-		...(config.requestScheduler.allocator === "priority" ? { priorityLevels: levels } : {}),
+		...(config.requestScheduler.allocator !== "bucket" ? { priorityLevels: levels } : {}),
 		policyChanged: () => quotas.reload(),
 		tokenChanged: () => {},
 		tokensChanged: () => {},

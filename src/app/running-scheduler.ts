@@ -3,6 +3,7 @@
  * that they are in force for what waits already.
  */
 import type { CapacityGuard } from "../core/capacity/capacity-guard.ts";
+import type { Pool } from "../core/schedule/pool.ts";
 import { poolLoad } from "../core/schedule/pool-load.ts";
 import type { SchedulingCore } from "../core/schedule/scheduling-core.ts";
 import type { DecisionEvent, RecentDecisions } from "../engine/recent-decisions.ts";
@@ -47,7 +48,8 @@ export class RunningScheduler implements SchedulerAdmin {
 		const pool = this.#core.pools.find((one) => one.name === name);
 		if (pool === undefined) return undefined;
 		const now = this.#parts.clock.now();
-		const { allocator, scheduler } = this.#core.settings;
+		const { scheduler } = this.#core.settings;
+		const { allocator } = pool;
 		const load = poolLoad(pool, now);
 		const { maxTokensPerSec } = pool.capacity;
 		return {
@@ -68,7 +70,20 @@ export class RunningScheduler implements SchedulerAdmin {
 				maxInflightTokens: load.tokensMax,
 			},
 			preemptionsTotal: pool.preemptions,
+			...this.#routerOf(pool),
 		};
+	}
+
+	/** What a half should have and what came to it, since the start. */
+	#routerOf(pool: Pool): Pick<SchedulerStatus, "router"> {
+		const { halves, pools, settings } = this.#core;
+		const half = Math.floor(pool.index / settings.pools.length);
+		if (halves === undefined) return {};
+		const arrived = (some: readonly Pool[]) =>
+			some.flatMap(({ queues }) => queues).reduce((sum, { enqueued }) => sum + enqueued, 0);
+		const all = arrived(pools);
+		const own = arrived(pools.filter(({ allocator }) => allocator === pool.allocator));
+		return { router: { sharePct: 100 * halves[half]!.share, ...(all === 0 ? {} : { trafficPct: (100 * own) / all }) } };
 	}
 
 	#queue(pool: number, queue: number): QueueStatus {
@@ -128,7 +143,7 @@ export class RunningScheduler implements SchedulerAdmin {
 				requestId: exchange.requestId,
 				state: status.waiting ? "waiting" : "running",
 				pool: this.#core.pools[status.pool]!.name,
-				queue: this.#core.settings.queues[submit.queue]!.label,
+				queue: this.#core.pools[status.pool]!.queues[status.queue]!.settings.label,
 				accountId: metadata.accountId,
 				...(metadata.tokenId === undefined ? {} : { tokenId: metadata.tokenId }),
 				tier: metadata.tier,

@@ -10,7 +10,7 @@ import type { GatewayConfig } from "../config/gateway-config.ts";
 import { type BucketUnit, baseCapacity, bucketFigures, bucketUnit } from "../core/allocate/distribution.ts";
 import { type TierMapping, TierMappings } from "../core/allocate/tier-mapping.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
-import type { AllocatorKind, QueueSettings, SchedulerKind } from "../core/model/policy.ts";
+import { ALLOCATORS, type AllocatorKind, type QueueSettings, type SchedulerKind } from "../core/model/policy.ts";
 
 export interface ChartQueue {
 	readonly label: string;
@@ -38,11 +38,23 @@ export interface ChartData {
 	readonly poolCapacity: number | undefined;
 	readonly queues: readonly ChartQueue[];
 	readonly mappings: readonly TierMapping[];
+	/** Part of every pool and of the accounts, of one of two allocators side by side. */
+	readonly half?: number;
 }
 
-export function chartData(config: GatewayConfig): ChartData {
-	const { allocator, scheduler } = config.requestScheduler;
-	const { queues } = compile(config, []).allocator;
+/** One chart, or one for each of the two allocators of a weighted router, whose numbers are their shares of what is configured. */
+export function chartsOf(config: GatewayConfig): readonly ChartData[] {
+	const { allocator } = config.requestScheduler;
+	const { router } = compile(config, []);
+	if (allocator !== "weighted_router") return [chartData(config, allocator)];
+	return ALLOCATORS.map((kind, half) => chartData(config, kind, router!.halves[half]!.share));
+}
+
+function chartData(config: GatewayConfig, allocator: AllocatorKind, half?: number): ChartData {
+	const { scheduler } = config.requestScheduler;
+	const { queues } = compile({ ...config, requestScheduler: { ...config.requestScheduler, allocator } }, []).allocator;
+	const part = half === undefined ? {} : { half };
+	const share = half ?? 1;
 	const weights = queues.reduce((sum, { weight }) => sum + weight, 0);
 	const common = (queue: QueueSettings) => ({
 		label: queue.label,
@@ -60,6 +72,7 @@ export function chartData(config: GatewayConfig): ChartData {
 			scheduler,
 			unit: undefined,
 			poolCapacity: undefined,
+			...part,
 			mappings: [],
 			queues: queues.map((queue, level) => ({
 				...common(queue),
@@ -79,13 +92,14 @@ export function chartData(config: GatewayConfig): ChartData {
 		allocator,
 		scheduler,
 		unit,
-		poolCapacity,
+		poolCapacity: poolCapacity * share,
+		...part,
 		mappings,
 		queues: queues.map((queue, bucket) => ({
 			...common(queue),
 			// Without a number of its own only the pool limits a bucket.
-			ceiling: Math.min(figures[bucket]!.ceiling, poolCapacity),
-			guarantee: figures[bucket]!.guarantee,
+			ceiling: Math.min(figures[bucket]!.ceiling, poolCapacity) * share,
+			guarantee: figures[bucket]!.guarantee * share,
 			arrivals: mappings.filter(({ defaultBucket }) => defaultBucket === bucket).map(({ group }) => group),
 			groups: mappings.filter(({ first, last }) => first <= bucket && bucket <= last).map(({ group }) => group),
 		})),
@@ -104,6 +118,7 @@ export function chartAsJson(data: ChartData) {
 	const bucket = data.allocator === "bucket";
 	return {
 		allocator: data.allocator,
+		...(data.half === undefined ? {} : { share_pct: data.half * 100 }),
 		scheduler: data.scheduler,
 		unit: data.unit ?? null,
 		pool_capacity: data.poolCapacity ?? null,
@@ -136,7 +151,8 @@ export function barsOf(data: ChartData): readonly { readonly full: number; reado
 	const lengths = data.queues.map(({ ceiling, guarantee, weight }) =>
 		ceiling === undefined ? { full: weight, most: weight } : { full: guarantee ?? 0, most: ceiling },
 	);
-	const longest = Math.max(...lengths.map(({ full, most }) => Math.max(full, most)));
+	// Of a half without a share all lengths are 0.
+	const longest = Math.max(...lengths.map(({ full, most }) => Math.max(full, most))) || 1;
 	return lengths.map(({ full, most }) => ({ full: full / longest, most: most / longest }));
 }
 
@@ -149,6 +165,7 @@ export function numbersOf(data: ChartData, queue: ChartQueue, figure: (value: nu
 
 export function headline(data: ChartData, figure: (value: number) => string): string {
 	const count = data.queues.length;
-	if (data.allocator === "priority") return `${count} priority levels, scheduler ${data.scheduler}`;
-	return `${count} buckets, scheduler ${data.scheduler}, pool ${figure(data.poolCapacity ?? 0)} ${data.unit}`;
+	const half = data.half === undefined ? "" : ` (${figure(data.half * 100)} % of capacity and accounts)`;
+	if (data.allocator === "priority") return `${count} priority levels, scheduler ${data.scheduler}${half}`;
+	return `${count} buckets, scheduler ${data.scheduler}, pool ${figure(data.poolCapacity ?? 0)} ${data.unit}${half}`;
 }

@@ -26,6 +26,8 @@ export interface LiveStatus {
 		readonly utilization_pct: number;
 		readonly active_requests: number;
 	};
+	/** Of a half of a pool. */
+	readonly router?: { readonly share_pct: number };
 }
 
 export function liveView({ pool, scheduler, queues, capacity }: LiveStatus): ChartView {

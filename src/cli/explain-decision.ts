@@ -11,7 +11,7 @@ import { whyMissed } from "../core/classify/rule-misses.ts";
 import type { FlowStep } from "../core/lifecycle/flow-steps.ts";
 import { type Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { Refusal } from "../core/model/error-code.ts";
-import type { RoutingRule } from "../core/model/policy.ts";
+import type { AllocatorKind, RoutingRule } from "../core/model/policy.ts";
 import type { RequestFacts } from "../core/model/request-facts.ts";
 import type { RequestHints, RoutingMetadata } from "../core/model/routing.ts";
 import { costOf } from "../core/model/units.ts";
@@ -44,6 +44,10 @@ export interface Explanation {
 		| {
 				readonly kind: "scheduled";
 				readonly arrival: Arrival;
+				/** The one that took it. */
+				readonly allocator: AllocatorKind;
+				/** Its part of capacity and accounts, where there are two; the account's place among them as parts of 1. */
+				readonly route?: { readonly share: number; readonly point: number; readonly from: number; readonly to: number };
 				readonly queueLabel: string;
 				readonly queueName: string;
 				readonly queueWeight: number;
@@ -87,12 +91,13 @@ export function explainDecision(
 	const admitted = lifecycle.admit(described.metadata, facts, context, 0);
 	if (admitted.kind === "refused") return { described, rules: [], promises: NO_PROMISES, outcome: admitted };
 	const { arrival } = admitted;
-	const queue = compiled.allocator.queues[arrival.allocation.queue]!;
 	const ruleDepths = lifecycle.rules.map(({ rule }) => rule.maxQueueDepth ?? Number.POSITIVE_INFINITY);
 	const core = new SchedulingCore({ ...compiled.core, ruleDepths });
 	core.scaleCapacity(windows.capacityMultiplier, 0);
 	core.submit(arrival.submit, 0);
 	const decision = core.next();
+	const pool = core.pools[decision?.pool ?? arrival.submit.pools[0]!]!;
+	const queue = pool.queues[decision?.queue ?? arrival.submit.queue]!.settings;
 	const { promptTokens, completionTokens, cachedTokens } = arrival.submit;
 	const promises = promisesOf(arrival, config, compiled, windows, surroundings);
 	const dispatched = decision?.kind === "dispatch" ? "dispatch" : (decision?.reason ?? "none");
@@ -106,6 +111,8 @@ export function explainDecision(
 		outcome: {
 			kind: "scheduled",
 			arrival,
+			allocator: pool.allocator,
+			...routeOf(arrival, core),
 			queueLabel: queue.label,
 			queueName: queue.name,
 			queueWeight: queue.weight,
@@ -116,27 +123,36 @@ export function explainDecision(
 			lendable: queue.lendable !== false,
 			flowPath: config.requestScheduler.flowPath,
 			cost: costOf(compiled.core.cost, promptTokens, completionTokens, cachedTokens),
-			pools: arrival.submit.pools.map((pool) => ({
-				name: compiled.core.pools[pool]!.name,
-				capacity: core.pools[pool]!.capacity,
-			})),
+			pools: (pool.allocator === core.pools[arrival.submit.pools[0]!]!.allocator
+				? arrival.submit.pools
+				: arrival.submit.other!.pools
+			).map((at) => core.pools[at]!),
 			verdict: promises.isSpent ? "quota_exceeded" : dispatched,
 			never: promises.isSpent || decision?.kind === "shed",
 		},
 	};
 }
 
+/** Which accounts the half has that this one belongs to. */
+function routeOf({ route }: Arrival, { halves }: SchedulingCore) {
+	if (route === undefined || halves === undefined) return {};
+	const first = halves[0]!.share;
+	const [from, to] = route.half === 0 ? [0, first] : [first, 1];
+	return { route: { share: halves[route.half]!.share, point: route.point, from, to } };
+}
+
 const NO_PROMISES: PromiseSteps = { steps: [], isSpent: false };
 
 function lifecycleOf(
 	config: GatewayConfig,
-	{ allocator, levelNames, pools, guard }: CompiledConfig,
+	{ allocator, router, levelNames, pools, guard }: CompiledConfig,
 	rules: readonly RoutingRule[] = defaultRules(levelNames.length),
 ): Lifecycle {
 	return new Lifecycle({
 		guard: new CapacityGuard(guard),
 		rules,
 		allocator,
+		...(router === undefined ? {} : { router }),
 		levelNames,
 		pools: pools.map(({ name, models, maxContextLength, provider }) => ({
 			name,

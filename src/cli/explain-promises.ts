@@ -65,7 +65,7 @@ export function promisesOf(
 		if (result !== undefined) steps.push({ step, result });
 	};
 	const { metadata, allocation } = arrival;
-	const { queues } = compiled.allocator;
+	const { queues } = compiled.core.halves?.[arrival.route?.half ?? 0] ?? compiled.allocator;
 	const own = queues[allocation.queue]!;
 	for (const step of windows.steps(metadata)) say("window", windowText(step));
 	say("reserved", reservationText(own.reservedTps, own.lendable !== false, own.limitTps));
@@ -75,7 +75,7 @@ export function promisesOf(
 	say("guard", guardText(guard, arrival.isExternal, true, allocation.queue));
 	const label = (queue: number) => queues[queue]?.label ?? String(queue);
 	say("preemption", preemptionText(compiled.core.preemption, arrival.submit, label));
-	for (const pool of arrival.submit.pools) say("engine", engineText(compiled.pools[pool]!));
+	for (const pool of arrival.submit.pools) say("engine", engineText(compiled.pools[pool % compiled.pools.length]!));
 	return { steps, isSpent };
 }
 

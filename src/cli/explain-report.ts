@@ -33,10 +33,15 @@ export function explanationAsText(
 			if (wanted.includes(step)) lines.push(`${line} ${step.padEnd(10)} ${result}`);
 	};
 	say("3", "window");
-	const upgrade =
-		submit.mayUpgrade && config.requestScheduler.allocator === "bucket" ? ", may use idle better ones" : "";
+	const { allocator, route } = outcome;
+	const isOwn = route === undefined || allocator === (route.from === 0 ? "priority" : "bucket");
+	const upgrade = submit.mayUpgrade && isOwn && allocator === "bucket" ? ", may use idle better ones" : "";
+	if (route !== undefined) lines.push(routeLine(route, allocator, isOwn, arrival.metadata.accountId));
+	const via = isOwn
+		? `${viaText(allocation.via)} (allocator = ${allocator}, ${allocation.mode}${upgrade})`
+		: `(allocator = ${allocator})`;
 	lines.push(
-		`4 allocate   ${outcome.queueLabel} ${outcome.queueName}: ${viaText(allocation.via)} (allocator = ${config.requestScheduler.allocator}, ${allocation.mode}${upgrade})`,
+		`4 allocate   ${outcome.queueLabel} ${outcome.queueName}: ${via}`,
 		`5 queue      weight ${number(outcome.queueWeight)}, at most ${outcome.queueDepth} waiting${depthOfRule(rule.rule.maxQueueDepth)}, waits up to ${duration(submit.timeoutMs)}${limits(outcome)}`,
 	);
 	say("5", "reserved", "preemption");
@@ -51,6 +56,24 @@ export function explanationAsText(
 		);
 	say("8", "engine");
 	return [...lines, verdictText(outcome)];
+}
+
+/** Why this allocator, of two. */
+function routeLine(
+	{
+		share,
+		point,
+		from,
+		to,
+	}: { readonly share: number; readonly point: number; readonly from: number; readonly to: number },
+	allocator: string,
+	isOwn: boolean,
+	account: string,
+): string {
+	const percent = (part: number) => `${number(Number((100 * part).toFixed(2)))} %`;
+	const own = from === 0 ? "priority" : "bucket";
+	const large = isOwn ? "" : `; it is too large for that half, so the ${allocator} allocator takes it`;
+	return `4 route      account ${account} stands at ${percent(point)}: accounts from ${percent(from)} to ${percent(to)} are of the ${own} allocator, which has ${percent(share)} of every pool${large}`;
 }
 
 function verdictText({ verdict, never }: { readonly verdict: string; readonly never: boolean }): string {
@@ -136,7 +159,17 @@ export function explanationAsJson({ described, rules, promises, outcome }: Expla
 		})),
 		rule: { rule_name: rule.rule.name, rule_id: rule.rule.id },
 		allocation: {
-			allocator,
+			allocator: outcome.allocator,
+			...(outcome.route === undefined
+				? {}
+				: {
+						router: {
+							share_pct: 100 * outcome.route.share,
+							account_pct: 100 * outcome.route.point,
+							from_pct: 100 * outcome.route.from,
+							to_pct: 100 * outcome.route.to,
+						},
+					}),
 			queue: outcome.queueLabel,
 			index: allocation.queue,
 			via: allocation.via,

@@ -21,6 +21,8 @@ export interface PoolStatus {
 		readonly max_inflight_tokens: number | null;
 	};
 	readonly preemptions_total: number;
+	/** Of a half of a pool. */
+	readonly router?: { readonly share_pct: number; readonly traffic_pct: number | null };
 }
 
 export interface QueueStatus {
@@ -90,7 +92,7 @@ export function poolText(
 		};
 	});
 	return [
-		`pool ${pool}: ${allocator} allocator, ${scheduler} scheduler${endpoints}`,
+		`pool ${pool}: ${allocator} allocator, ${scheduler} scheduler${endpoints}${routerText(status)}`,
 		[
 			`${of(capacity.active_requests, capacity.max_concurrent)} running`,
 			`${of(capacity.in_flight_tokens, capacity.max_inflight_tokens)} tokens in flight`,
@@ -100,6 +102,13 @@ export function poolText(
 		].join(", "),
 		table(Object.keys(rows[0] ?? {}), rows),
 	].join("\n");
+}
+
+function routerText({ router }: PoolStatus): string {
+	if (router === undefined) return "";
+	const percent = (value: number) => `${Number(value.toPrecision(3))} %`;
+	const came = router.traffic_pct === null ? "" : `; ${percent(router.traffic_pct)} of the requests came here`;
+	return `, ${percent(router.share_pct)} of capacity and accounts${came}`;
 }
 
 export function accountsText(accounts: readonly Item[]): string {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { afterAll, describe, expect, it } from "vitest";
 import { loadConfig } from "../config/load.ts";
-import { chartData } from "./chart-data.ts";
+import { chartsOf } from "./chart-data.ts";
 import { chartSvg } from "./chart-svg.ts";
 import { chartView } from "./chart-view.ts";
 import type { CommandIo } from "./config-options.ts";
@@ -186,7 +186,7 @@ describe("bucket-scheduler visualize", () => {
 	it("escapes names in SVG", () => {
 		const loaded = loadConfig({ path: SEED });
 		if (!loaded.ok) throw new Error("the seed's file does not load");
-		const data = chartData(loaded.config);
+		const data = chartsOf(loaded.config)[0]!;
 		const mappings = data.mappings.map((mapping) => ({ ...mapping, group: '<"&>' }));
 		const svg = chartSvg({ ...chartView(data), mappings });
 		expectWellFormed(svg);

@@ -6,12 +6,13 @@ import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { type AdminClient, callJson, queryOf } from "./admin-client.ts";
 import { positive, reportingUserErrors, UserError } from "./capacity-proposal.ts";
-import { chartAsJson, chartData } from "./chart-data.ts";
+import { chartAsJson, chartsOf } from "./chart-data.ts";
 import { type LiveStatus, liveView } from "./chart-live.ts";
 import { chartSvg } from "./chart-svg.ts";
 import { chartText } from "./chart-text.ts";
 import { type ChartView, chartView } from "./chart-view.ts";
 import { type CommandIo, EXIT_FAILURE, loadOrReport, processIo } from "./config-options.ts";
+import { poolStatuses } from "./live-view.ts";
 import { type StoreOptions, withAdmin, withStoreOptions } from "./store-access.ts";
 
 const EXAMPLES = `
@@ -23,7 +24,7 @@ Examples:
   tokligence bucket-scheduler visualize --live --pool default --json
 
 --live draws anew every --interval seconds in a terminal until Ctrl-C, and once in a pipe, with --json or with --svg. Its JSON is that of
-GET /v1/admin/scheduler/status.
+GET /v1/admin/scheduler/status. With allocator = weighted_router both allocators are shown, each with its share; a drawing has the buckets.
 
 Exit status: 0, 78 when the configuration cannot be used, 1 when a file cannot be written or no gateway runs.`;
 
@@ -61,8 +62,14 @@ export function visualizeCommand(io: CommandIo = processIo(), parts: VisualizePa
 function drawConfig(options: VisualizeOptions, io: CommandIo): void {
 	const loaded = loadOrReport(options, io);
 	if (loaded === undefined) return;
-	const data = chartData(loaded.config);
-	draw(chartView(data), chartAsJson(data), options, io);
+	const charts = chartsOf(loaded.config);
+	const json = charts.map(chartAsJson);
+	draw(
+		charts.map(chartView),
+		json.length === 1 ? json[0] : { allocator: "weighted_router", halves: json },
+		options,
+		io,
+	);
 }
 
 async function drawLive(
@@ -75,20 +82,31 @@ async function drawLive(
 	do {
 		const status = await callJson<LiveStatus>(client, "GET", `/scheduler/status${queryOf({ pool: options.pool })}`);
 		if (again) io.out("\u001b[2J\u001b[H");
-		draw(liveView(status), status, options, io);
+		// The other half of the same pool is a part of the picture.
+		const others =
+			status.router === undefined || options.pool !== undefined || options.json === true
+				? []
+				: (await poolStatuses(client, undefined)).slice(1);
+		draw([status, ...others].map(liveView), status, options, io);
 	} while (again && (await pause(options.interval * 1000)));
 }
 
-function draw(view: ChartView, json: unknown, { svg, json: asJson }: VisualizeOptions, io: CommandIo): void {
+/** A drawing has one chart: with two, that of the buckets. */
+function draw(
+	views: readonly ChartView[],
+	json: unknown,
+	{ svg, json: asJson }: VisualizeOptions,
+	io: CommandIo,
+): void {
 	if (svg !== undefined) {
 		try {
-			writeFileSync(svg, chartSvg(view));
+			writeFileSync(svg, chartSvg(views.at(-1)!));
 		} catch (error) {
 			throw new UserError(`${svg}: cannot be written: ${(error as NodeJS.ErrnoException).code ?? error}`);
 		}
 	}
 	if (asJson === true) io.out(JSON.stringify(json, undefined, 2));
-	else io.out(svg === undefined ? chartText(view) : `${svg} is written`);
+	else io.out(svg === undefined ? views.map(chartText).join("\n\n") : `${svg} is written`);
 }
 
 /** Ctrl-C ends the drawing, not the process in the middle of it: once there is a drawing, also while the next one is fetched. */

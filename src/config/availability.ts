@@ -3,11 +3,7 @@
  */
 
 /** Whole sections (with everything below them). */
-const SECTIONS_NOT_AVAILABLE: readonly string[] = [
-	"allocator.weighted_router",
-	"protection.context_length",
-	"protection.rate_limit",
-];
+const SECTIONS_NOT_AVAILABLE: readonly string[] = ["protection.context_length", "protection.rate_limit"];
 
 /** Single keys, by path. */
 const KEYS_NOT_AVAILABLE: readonly string[] = [
@@ -22,9 +18,7 @@ const KEYS_NOT_AVAILABLE: readonly string[] = [
 const SPELLINGS_NOT_AVAILABLE: readonly string[] = ["affinity", "enable_subqueues", "otlp_endpoint"];
 
 /** Single values, by the spelling of their key. */
-const VALUES_NOT_AVAILABLE: readonly { readonly key: string; readonly value: string }[] = [
-	{ key: "allocator", value: "weighted_router" },
-];
+const VALUES_NOT_AVAILABLE: readonly { readonly key: string; readonly value: string }[] = [];
 
 export const NOT_AVAILABLE = "not available in this version";
 

@@ -19,6 +19,7 @@ export function checkConfig(config: GatewayConfig, assignments: Assignments): re
 	checkClassifiers(config, checks);
 	checkLevels(config, checks);
 	checkBuckets(config, checks);
+	checkRouter(config, checks);
 	checkCapacity(config, checks);
 	checkReservations(config, checks);
 	checkGuard(config, checks);
@@ -126,7 +127,7 @@ function checkLevels({ allocator, requestScheduler, classifier, scheduler }: Gat
 	if (checks.isSet("classifier.token.fail_open_priority") && classifier.token.failOpenPriority >= priorityLevels)
 		outside("classifier.token", "fail_open_priority", classifier.token.failOpenPriority);
 	const strict = scheduler.hybrid.strictLevels.find((level) => level >= priorityLevels);
-	if (requestScheduler.allocator === "priority" && strict !== undefined)
+	if (requestScheduler.allocator !== "bucket" && strict !== undefined)
 		outside("scheduler.hybrid", "strict_levels", strict);
 }
 
@@ -165,7 +166,7 @@ function checkBuckets(config: GatewayConfig, checks: Checks): void {
 			"shadow_allocator",
 			`${requestScheduler.allocator} acts already; allowed is the other one`,
 		);
-	if (requestScheduler.allocator !== "bucket" && requestScheduler.shadowAllocator !== "bucket") return;
+	if (requestScheduler.allocator === "priority" && requestScheduler.shadowAllocator !== "bucket") return;
 	const { bucketCount, buckets, tierMappings, distributionModel } = allocator.bucket;
 	const outside = (section: string, key: string, bucket: number) => {
 		const message = `bucket ${bucket} does not exist; allowed: 0 to ${bucketCount - 1} (bucket_count = ${bucketCount})`;
@@ -211,19 +212,57 @@ function checkBuckets(config: GatewayConfig, checks: Checks): void {
 	}
 }
 
+function checkRouter({ allocator, requestScheduler, capacity, providers }: GatewayConfig, checks: Checks): void {
+	const section = "allocator.weighted_router";
+	const { priorityWeight, bucketWeight } = allocator.weightedRouter;
+	const key = checks.isSet(`${section}.bucket_weight`) ? "bucket_weight" : "priority_weight";
+	if (requestScheduler.allocator !== "weighted_router") {
+		if (checks.isSet(`${section}.${key}`))
+			checks.add("note", section, key, `has no effect with allocator = ${requestScheduler.allocator}`);
+		return;
+	}
+	if (priorityWeight + bucketWeight === 0)
+		checks.add("error", section, key, "is 0 as the other weight is; one of them must be above 0");
+	if (requestScheduler.shadowAllocator !== undefined)
+		checks.add(
+			"error",
+			"request_scheduler",
+			"shadow_allocator",
+			"has no place beside weighted_router: both act already",
+		);
+	if (priorityWeight === 0 || bucketWeight === 0) return;
+	const pools = [
+		["capacity", capacity] as const,
+		...providers.map((provider) => [`provider.${provider.name}`, provider.capacity] as const),
+	];
+	for (const [where, { maxConcurrent }] of pools)
+		if (maxConcurrent === 1 && checks.isSet(`${where}.max_concurrent`))
+			checks.add(
+				"warning",
+				where,
+				"max_concurrent",
+				"1 cannot be divided between two allocators: the one with the larger weight has it, and takes the other's work too",
+			);
+}
+
+/** How many queues there are, and what one is called; with two allocators a number may mean a level, a bucket, or both. */
+function queuesOf({ allocator, requestScheduler }: GatewayConfig): { readonly queues: number; readonly word: string } {
+	const { priorityLevels: levels } = allocator.priority;
+	const { bucketCount: buckets } = allocator.bucket;
+	if (requestScheduler.allocator === "weighted_router")
+		return { queues: Math.max(levels, buckets), word: "level or bucket" };
+	return requestScheduler.allocator === "bucket"
+		? { queues: buckets, word: "bucket" }
+		: { queues: levels, word: "level" };
+}
+
 function checkCapacity(config: GatewayConfig, checks: Checks): void {
-	const { allocator, requestScheduler, providers } = config;
-	const byBucket = requestScheduler.allocator === "bucket";
-	const queues = byBucket ? allocator.bucket.bucketCount : allocator.priority.priorityLevels;
+	const { providers } = config;
+	const { queues, word } = queuesOf(config);
 	const check = (section: string, capacity: CapacityConfig) => {
 		const outside = capacity.headroomFor.find((queue) => queue >= queues);
 		if (outside !== undefined && checks.isSet(`${section}.headroom_for`))
-			checks.add(
-				"error",
-				section,
-				"headroom_for",
-				`${byBucket ? "bucket" : "level"} ${outside} does not exist; allowed: 0 to ${queues - 1}`,
-			);
+			checks.add("error", section, "headroom_for", `${word} ${outside} does not exist; allowed: 0 to ${queues - 1}`);
 		if (capacity.mode === "measured" && capacity.capacityFrom === undefined && checks.isSet(`${section}.mode`))
 			checks.add(
 				"error",
@@ -254,8 +293,18 @@ function checkCapacity(config: GatewayConfig, checks: Checks): void {
 	}
 }
 
-function checkReservations({ allocator, requestScheduler, capacity, providers }: GatewayConfig, checks: Checks): void {
-	const byBucket = requestScheduler.allocator === "bucket";
+function checkReservations(config: GatewayConfig, checks: Checks): void {
+	const { allocator } = config.requestScheduler;
+	for (const byBucket of [false, true])
+		if (allocator === "weighted_router" || byBucket === (allocator === "bucket"))
+			checkReservationsOf(config, byBucket, checks);
+}
+
+function checkReservationsOf(
+	{ allocator, capacity, providers }: GatewayConfig,
+	byBucket: boolean,
+	checks: Checks,
+): void {
 	const queues = byBucket ? allocator.bucket.buckets : allocator.priority.levels;
 	const name = (queue: number) => (byBucket ? `allocator.bucket.${queue}` : `allocator.priority.level.${queue}`);
 	const ceiling = Math.min(
@@ -282,10 +331,9 @@ function checkReservations({ allocator, requestScheduler, capacity, providers }:
 }
 
 function checkGuard(config: GatewayConfig, checks: Checks): void {
-	const { capacityGuard: guard, allocator, requestScheduler, capacity, providers } = config;
+	const { capacityGuard: guard, capacity, providers } = config;
 	const section = "capacity_guard";
-	const queues =
-		requestScheduler.allocator === "bucket" ? allocator.bucket.bucketCount : allocator.priority.priorityLevels;
+	const { queues } = queuesOf(config);
 	const outside = guard.bufferFor.find((queue) => queue >= queues);
 	if (outside !== undefined && checks.isSet(`${section}.buffer_for`))
 		checks.add("error", section, "buffer_for", `${outside} does not exist; allowed: 0 to ${queues - 1}`);
@@ -309,11 +357,10 @@ function checkGuard(config: GatewayConfig, checks: Checks): void {
 		);
 }
 
-function checkPreemption({ preemption, allocator, requestScheduler }: GatewayConfig, checks: Checks): void {
+function checkPreemption(config: GatewayConfig, checks: Checks): void {
+	const { preemption } = config;
 	const section = "preemption";
-	const byBucket = requestScheduler.allocator === "bucket";
-	const queues = byBucket ? allocator.bucket.bucketCount : allocator.priority.priorityLevels;
-	const word = byBucket ? "bucket" : "level";
+	const { queues, word } = queuesOf(config);
 	const { preemptPriorities: victims, preemptorMaxPriority: best } = preemption;
 	const outside = victims.find((queue) => queue >= queues);
 	if (outside !== undefined && checks.isSet(`${section}.preempt_priorities`))

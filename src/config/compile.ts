@@ -11,6 +11,7 @@ import {
 	bucketUnit,
 } from "../core/allocate/distribution.ts";
 import { createPriorityAllocator } from "../core/allocate/priority-allocator.ts";
+import { sharesOf, WeightedRouter } from "../core/allocate/weighted-router.ts";
 import type { AdaptiveSettings } from "../core/capacity/adaptive-capacity.ts";
 import type { GuardSettings } from "../core/capacity/capacity-guard.ts";
 import type { AllocatorKind, QueueSettings } from "../core/model/policy.ts";
@@ -23,6 +24,7 @@ import {
 	type PoolSettings,
 	type PreemptionSettings,
 } from "../core/schedule/core-settings.ts";
+import type { HalfSettings } from "../core/schedule/halves.ts";
 import { measuredCapacity } from "./benchmark-report.ts";
 import type { CapacityConfig, GatewayConfig, ProviderConfig } from "./gateway-config.ts";
 
@@ -55,11 +57,14 @@ export interface CapacityControl {
 export type EngineNumber = "maxConcurrent" | "maxInflightTokens" | "maxContextLength";
 
 export interface CompiledConfig {
+	/** With a router, its first: levels. */
 	readonly allocator: Allocator;
+	/** With `allocator = weighted_router`: what decides which of two allocators takes an account. */
+	readonly router?: WeightedRouter;
 	/** Decides without acting. */
 	readonly shadow?: Allocator;
 	readonly core: CoreSettings;
-	/** In the order of `core.pools`: `failover_order` first, then the order of the sections. */
+	/** In the order of the pools of `core`: `failover_order` first, then the order of the sections. */
 	readonly pools: readonly CompiledPool[];
 	/** What each bucket is worth, under the bucket allocator. */
 	readonly buckets?: { readonly unit: "rps" | "tps"; readonly figures: readonly BucketFigures[] };
@@ -70,16 +75,21 @@ export interface CompiledConfig {
 
 export function compile(config: GatewayConfig, ruleDepths: readonly number[]): CompiledConfig {
 	const { shadowAllocator } = config.requestScheduler;
-	const allocator = createAllocator(config, config.requestScheduler.allocator);
+	const kind = config.requestScheduler.allocator;
+	const isRouter = kind === "weighted_router";
+	const allocator = createAllocator(config, isRouter ? "priority" : kind);
+	const router = isRouter ? createRouter(config, allocator) : undefined;
+	const ofBuckets = router?.allocators[1] ?? allocator;
 	const shadow = shadowAllocator === undefined ? undefined : createAllocator(config, shadowAllocator);
 	const pools = orderedPools(config);
 	const priority = createPriorityAllocator(prioritySettings(config));
 	const { scheduler, requestScheduler } = config;
 	const guard = guardSettings(config);
 	const core = coreSettings({
-		allocator: requestScheduler.allocator,
+		allocator: allocator.kind,
 		scheduler: requestScheduler.scheduler,
 		queues: requestScheduler.enabled ? allocator.queues : allocator.queues.map(withoutCeiling),
+		...(router === undefined ? {} : { halves: halvesOf(router, requestScheduler.enabled) }),
 		pools: pools.map((pool) => poolSettings(pool, config)),
 		cost: {
 			promptWeight: config.cost.promptWeight,
@@ -90,7 +100,7 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 		strictLevels: scheduler.hybrid.strictLevels,
 		upgrades: {
 			maxDistance: scheduler.atleast.maxUpgradeDistance,
-			quotas: allocator.queues.map(
+			quotas: ofBuckets.queues.map(
 				(_, queue) => scheduler.atleast.upgradeQuotas.get(queue) ?? scheduler.atleast.upgradeQuotaDefault,
 			),
 			maxTimeMs: scheduler.atleast.maxUpgradeTimeMs,
@@ -105,6 +115,7 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 	const levelNames = priority.queues.map((queue) => queue.name);
 	return {
 		allocator,
+		...(router === undefined ? {} : { router }),
 		...(shadow === undefined ? {} : { shadow }),
 		core,
 		pools,
@@ -115,10 +126,53 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 }
 
 function bucketWorth(config: GatewayConfig): Pick<CompiledConfig, "buckets"> {
-	if (config.requestScheduler.allocator !== "bucket") return {};
+	const { allocator, scheduler } = config.requestScheduler;
+	if (allocator === "priority") return {};
 	const settings = bucketSettings(config);
+	const share = allocator === "weighted_router" ? bucketShare(config) : 1;
+	const figures = bucketFigures(settings, scheduler).map((figure) => ({
+		...figure,
+		capacity: figure.capacity * share,
+		guarantee: figure.guarantee * share,
+	}));
+	return { buckets: { unit: bucketUnit(settings), figures } };
+}
+
+/** Levels and buckets side by side: a half has its share of every pool, and of what its queues are limited to and assured of. */
+function createRouter(config: GatewayConfig, levels: Allocator): WeightedRouter {
+	const share = bucketShare(config);
+	// Where nobody set a rate the base of the buckets is theirs; levels have none then.
+	const rateIsOpen = config.providers.every(({ capacity, families }) =>
+		[capacity, ...families.map((family) => family.capacity)].every(hasOpenRate),
+	);
+	const settings = bucketSettings(config);
+	const base = rateIsOpen && config.requestScheduler.enabled && share > 0 ? baseCapacity(settings) * share : undefined;
+	const ceiling =
+		base === undefined ? {} : bucketUnit(settings) === "rps" ? { maxRps: base } : { maxTokensPerSec: base };
+	return new WeightedRouter([levels, createAllocator(config, "bucket")], [{ share: 1 - share }, { share, ...ceiling }]);
+}
+
+function bucketShare({ allocator }: GatewayConfig): number {
+	return sharesOf(allocator.weightedRouter.priorityWeight, allocator.weightedRouter.bucketWeight)[1];
+}
+
+function halvesOf({ allocators, halves }: WeightedRouter, enabled: boolean): readonly HalfSettings[] {
+	return allocators.map(({ kind, queues }, at) => ({
+		...halves[at]!,
+		allocator: kind,
+		queues: queues.map((queue) => (enabled ? scaledQueue(queue, halves[at]!.share) : withoutCeiling(queue))),
+	}));
+}
+
+function scaledQueue(queue: QueueSettings, share: number): QueueSettings {
+	// Nothing runs in a half without a share, whatever its queues are allowed.
+	if (share === 0) return queue;
+	const { limitTps, limitRps, reservedTps } = queue;
 	return {
-		buckets: { unit: bucketUnit(settings), figures: bucketFigures(settings, config.requestScheduler.scheduler) },
+		...queue,
+		...(limitTps === undefined ? {} : { limitTps: limitTps * share }),
+		...(limitRps === undefined ? {} : { limitRps: limitRps * share }),
+		...(reservedTps === undefined ? {} : { reservedTps: reservedTps * share }),
 	};
 }
 
@@ -300,8 +354,7 @@ function capacitySettings(capacity: CapacityConfig, config: GatewayConfig): Capa
 		return { ...DEFAULT_CAPACITY, maxConcurrent: unlimited, maxPrefillTokens: unlimited, headroom: 0 };
 	}
 	const buckets = config.requestScheduler.allocator === "bucket" ? bucketSettings(config) : undefined;
-	const rateIsOpen = capacity.maxRps === undefined && capacity.maxTokensPerSec === undefined;
-	const base = buckets !== undefined && rateIsOpen ? baseCapacity(buckets) : undefined;
+	const base = buckets !== undefined && hasOpenRate(capacity) ? baseCapacity(buckets) : undefined;
 	const inRequests = buckets !== undefined && bucketUnit(buckets) === "rps";
 	const spaceIsOpen = capacity.maxConcurrent === undefined && capacity.maxInflightTokens === undefined;
 	const found = foundCapacity(capacity);
@@ -319,6 +372,11 @@ function capacitySettings(capacity: CapacityConfig, config: GatewayConfig): Capa
 		headroom: capacity.headroom === "auto" ? DEFAULT_CAPACITY.headroom : capacity.headroom,
 		headroomFor: capacity.headroomFor,
 	};
+}
+
+/** Nobody wrote down how fast it may be. */
+function hasOpenRate({ maxRps, maxTokensPerSec }: CapacityConfig): boolean {
+	return maxRps === undefined && maxTokensPerSec === undefined;
 }
 
 /** Limits that are not written in the configuration: where adaptive capacity starts, and what a benchmark measured or stands in for it. */

@@ -14,6 +14,7 @@ import {
 	providersSection,
 	quotasSection,
 	timeWindowsSection,
+	weightedRouterSection,
 } from "./schema-later.ts";
 import * as rows from "./schema-scheduler.ts";
 import * as service from "./schema-service.ts";
@@ -66,6 +67,7 @@ export interface GatewayConfig {
 			readonly buckets: ReadonlyMap<number, QueueOverrides>;
 			readonly tierMappings: readonly TierMappingSettings[];
 		};
+		readonly weightedRouter: SectionValues<typeof weightedRouterSection>;
 	};
 	readonly scheduler: {
 		readonly drr: SectionValues<typeof rows.drrSchedulerSection>;
@@ -128,6 +130,7 @@ export function buildConfig(
 					...defined(values.read(rows.tierMappingSection, parameters)),
 				})),
 			},
+			weightedRouter: values.read(weightedRouterSection),
 		},
 		scheduler: {
 			drr: values.read(rows.drrSchedulerSection),

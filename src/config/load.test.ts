@@ -217,9 +217,24 @@ describe("refusals", () => {
 			"gateway.ini:2: [storage] redis_url: not available in this version",
 		],
 		[
-			"not built yet, a value",
+			"a router that sends nothing anywhere",
+			"[request_scheduler]\nallocator = weighted_router\n[allocator.bucket]\nbase_capacity_rps = 100\n[allocator.weighted_router]\npriority_weight = 0\nbucket_weight = 0",
+			"gateway.ini:7: [allocator.weighted_router] bucket_weight: is 0 as the other weight is; one of them must be above 0",
+		],
+		[
+			"a router beside a shadow",
+			"[request_scheduler]\nallocator = weighted_router\nshadow_allocator = bucket\n[allocator.bucket]\nbase_capacity_rps = 100",
+			"gateway.ini:3: [request_scheduler] shadow_allocator: has no place beside weighted_router: both act already",
+		],
+		[
+			"a router without a base for its buckets",
 			"[request_scheduler]\nallocator = weighted_router",
-			"gateway.ini:2: [request_scheduler] allocator: not available in this version",
+			"gateway.ini: [allocator.bucket] base_capacity_rps: neither ",
+		],
+		[
+			"a router with a headroom for queues that neither half has",
+			"[request_scheduler]\nallocator = weighted_router\n[allocator.bucket]\nbase_capacity_rps = 100\n[capacity]\nheadroom_for = 10",
+			"gateway.ini:6: [capacity] headroom_for: level or bucket 10 does not exist; allowed: 0 to 9",
 		],
 		[
 			"unknown key of an old section",

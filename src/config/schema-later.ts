@@ -11,15 +11,20 @@ const queue = integer({ min: 0, max: 99 });
 
 export const weightedRouterSection = section(
 	"allocator.weighted_router",
-	"Splits traffic, sticky by account, between the two allocators while migrating.",
+	"Splits accounts and every pool's capacity between the two allocators while migrating. Changes by reload: what waits follows its account.",
 	{
 		priorityWeight: key(
 			"priority_weight",
 			decimal({ min: 0, max: 1_000_000 }),
 			"90",
-			"Share of the priority allocator.",
+			"Share of the priority allocator: with 90 beside 10, nine tenths; 0 leaves it nothing.",
 		),
-		bucketWeight: key("bucket_weight", decimal({ min: 0, max: 1_000_000 }), "10", "Share of the bucket allocator."),
+		bucketWeight: key(
+			"bucket_weight",
+			decimal({ min: 0, max: 1_000_000 }),
+			"10",
+			"Share of the bucket allocator; 0 leaves it nothing.",
+		),
 	},
 );
 

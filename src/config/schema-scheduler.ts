@@ -2,7 +2,7 @@
  * Schema rows of layers 2 and 3: which queue a request waits in, and which queue is served next. (Design: 01 §§3-4, 06 §§4 and 9.)
  */
 import { CAPACITY_BASES, DISTRIBUTION_MODELS, MAX_BUCKETS, MIN_BUCKETS } from "../core/allocate/distribution.ts";
-import { ALLOCATORS, QUEUE_MODES, SCHEDULERS } from "../core/model/policy.ts";
+import { ALLOCATOR_CHOICES, ALLOCATORS, QUEUE_MODES, SCHEDULERS } from "../core/model/policy.ts";
 import { key, openSection, optional, section } from "./schema-key.ts";
 import {
 	anyText,
@@ -50,7 +50,12 @@ export const requestSchedulerSection = section("request_scheduler", "Picks the t
 		"hybrid",
 		"Layer 1: by trusted headers, by token, or by headers first and then by token.",
 	),
-	allocator: key("allocator", oneOf(ALLOCATORS), "priority", "Layer 2: priority levels or capacity buckets."),
+	allocator: key(
+		"allocator",
+		oneOf(ALLOCATOR_CHOICES),
+		"priority",
+		"Layer 2: priority levels, capacity buckets, or both side by side while migrating (`[allocator.weighted_router]`).",
+	),
 	scheduler: key(
 		"scheduler",
 		oneOf(SCHEDULERS, SCHEDULER_ALIASES),

@@ -17,8 +17,10 @@ export interface RequestListener {
 	/** For records of what was decided. */
 	readonly requestId?: string;
 	readonly arrival?: Arrival | undefined;
+	/** It waits in this queue, at first or from now on. */
+	waits?(pool: number, queue: number): void;
 	/** Send it to this endpoint now. */
-	dispatched(pool: number, endpoint: number, payer: number, waitMs: Millis): void;
+	dispatched(pool: number, queue: number, endpoint: number, payer: number, waitMs: Millis): void;
 	/** It will not run; the ticket is over. */
 	ended(reason: Reason, waitMs: Millis): void;
 	/** Abort it upstream, then call `aborted`. */
@@ -129,9 +131,10 @@ export class Engine {
 				if (kind === "shed" || kind === "evict") this.#listeners.delete(ticket);
 				this.#observe(kind, queue, reason, waitMs, payer, pool, endpoint, listener);
 				if (listener === undefined) continue;
-				if (kind === "dispatch") listener.dispatched(pool, endpoint, payer, waitMs);
+				if (kind === "dispatch") listener.dispatched(pool, queue, endpoint, payer, waitMs);
 				else if (kind === "shed" || kind === "evict") listener.ended(reason, waitMs);
 				else if (kind === "preempt") listener.preempted();
+				else listener.waits?.(pool, queue);
 			}
 		} finally {
 			this.#draining = false;

@@ -14,7 +14,6 @@ import {
 import { createServer as createHttpsServer } from "node:https";
 import type { Arrival, Lifecycle } from "../core/lifecycle/lifecycle.ts";
 import type { Refusal } from "../core/model/error-code.ts";
-import type { QueueSettings } from "../core/model/policy.ts";
 import type { Millis, NanoDollars } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -74,7 +73,7 @@ export interface DataPlane {
 	classifier: Classifier;
 	readonly upstreams: Upstreams;
 	readonly journal: Journal;
-	readonly queues: readonly QueueSettings[];
+	/** Of the providers' pools; the core's halves of one are its number modulo their count. */
 	readonly poolNames: readonly string[];
 	priceOf: (model: string, usage: Usage) => NanoDollars;
 	/** Told of every request that was allocated; absent without `shadow_allocator`. */

@@ -12,6 +12,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { performance } from "node:perf_hooks";
 import type { Arrival } from "../core/lifecycle/lifecycle.ts";
 import type { ErrorCode, Refusal } from "../core/model/error-code.ts";
+import type { QueueSettings } from "../core/model/policy.ts";
 import type { RoutingMetadata } from "../core/model/routing.ts";
 import type { EpochMillis, Millis, NanoDollars, Tokens } from "../core/model/units.ts";
 import type { Usage } from "../core/model/usage.ts";
@@ -58,6 +59,7 @@ export interface ExchangeStatus {
 	/** Else it runs, or is about to. */
 	readonly waiting: boolean;
 	readonly pool: number;
+	readonly queue: number;
 	readonly startedAt: EpochMillis;
 	/** So far, or until it was dispatched. */
 	readonly waitMs: Millis;
@@ -82,7 +84,9 @@ export class Exchange implements RequestListener, AttemptOwner {
 	#arrival: Arrival | undefined;
 	#ticket: Ticket = -1;
 	#state: "reading" | "waiting" | "starting" | "running" | "over" = "reading";
+	/** Where it waits or runs. */
 	#pool = 0;
+	#queueIndex = -1;
 	#endpoint = 0;
 	#payer = 0;
 	#waitMs: Millis = 0;
@@ -136,7 +140,8 @@ export class Exchange implements RequestListener, AttemptOwner {
 		return {
 			arrival,
 			waiting,
-			pool: waiting ? (arrival.submit.pools[0] ?? 0) : this.#pool,
+			pool: this.#pool,
+			queue: this.#queueIndex,
 			startedAt: this.#startedEpoch,
 			waitMs: waiting ? this.ageMs : this.#waitMs,
 			producedTokens: this.#attempt?.tokensSeen ?? 0,
@@ -206,6 +211,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 		}
 		const { arrival } = admitted;
 		this.#arrival = arrival;
+		this.waits(arrival.submit.pools[0]!, arrival.submit.queue);
 		this.#holdsLimits = true;
 		this.#plane.shadow?.(arrival);
 		if (!this.#isServed(arrival)) {
@@ -294,10 +300,17 @@ export class Exchange implements RequestListener, AttemptOwner {
 
 	/** To the scheduler, unless the capacity guard keeps it out. */
 	#queue(arrival: Arrival): void {
-		const { hold, engine } = this.#plane;
-		const { queue, timeoutMs, pools } = arrival.submit;
+		const { hold } = this.#plane;
+		const { queue, timeoutMs } = arrival.submit;
+		// Queues of two halves are counted apart.
 		if (!arrival.isKeptOut || hold === undefined) this.#submit(arrival);
-		else hold.add(this, queue, timeoutMs, engine.core.pools[pools[0]!]!.queues[queue]!.maxDepth);
+		else
+			hold.add(
+				this,
+				128 * this.#pool + queue,
+				timeoutMs,
+				this.#plane.engine.core.pools[this.#pool]!.queues[queue]!.maxDepth,
+			);
 	}
 
 	/** The capacity guard lets it in. */
@@ -346,13 +359,18 @@ export class Exchange implements RequestListener, AttemptOwner {
 
 	// --- decisions of the engine
 
-	dispatched(pool: number, endpoint: number, payer: number, waitMs: Millis): void {
-		if (this.#state !== "over") this.#guard(() => this.#start(pool, endpoint, payer, waitMs));
+	waits(pool: number, queue: number): void {
+		this.#pool = pool;
+		this.#queueIndex = queue;
+	}
+
+	dispatched(pool: number, queue: number, endpoint: number, payer: number, waitMs: Millis): void {
+		this.waits(pool, queue);
+		if (this.#state !== "over") this.#guard(() => this.#start(endpoint, payer, waitMs));
 	}
 
 	/** Records that it goes upstream, and sends it once the record is written. */
-	#start(pool: number, endpoint: number, payer: number, waitMs: Millis): void {
-		this.#pool = pool;
+	#start(endpoint: number, payer: number, waitMs: Millis): void {
 		this.#endpoint = endpoint;
 		this.#payer = payer;
 		this.#waitMs = this.#heldMs + waitMs;
@@ -422,7 +440,8 @@ export class Exchange implements RequestListener, AttemptOwner {
 			engine: this.#engineFacts(),
 			enginePriority,
 			assembles: forceStream && !facts.stream && canAssemble(facts.operation),
-			queues: engine.core.settings.queues.length,
+			queue: this.#queueIndex,
+			queues: engine.core.pools[this.#pool]!.count,
 			isGuaranteed: enginePriority === "share" && this.#isGuaranteed(),
 		};
 		const { body, headers } = requestForEndpoint(
@@ -452,7 +471,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 
 	/** It runs on its own queue's part of the pool, not on what others lend. */
 	#isGuaranteed(): boolean {
-		const { queue } = this.#arrival!.submit;
+		const queue = this.#queueIndex;
 		const pool = this.#plane.engine.core.pools[this.#pool]!;
 		return this.#payer === queue && pool.shareInFlight(queue) <= pool.floor(queue);
 	}
@@ -585,7 +604,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 			const retryAfter = Number(responseHeader(attempt.rawHeaders, "retry-after"));
 			if (this.#retry(Number.isFinite(retryAfter) ? Math.min(retryAfter, 5) * 1000 : 0)) return;
 		}
-		const provider = JSON.stringify(this.#plane.poolNames[this.#pool]);
+		const provider = JSON.stringify(this.#provider);
 		if (problem.kind === "auth")
 			this.#failUpstream(
 				"upstream_unavailable",
@@ -784,7 +803,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 		this.#doAll(() =>
 			onEnd({
 				requestId: this.requestId,
-				queue: arrival?.submit.queue ?? -1,
+				queue: arrival === undefined ? -1 : this.#queueIndex,
 				outcome,
 				status: this.#response.statusCode,
 				waitMs: before === "reading" ? 0 : this.#waitMs,
@@ -876,8 +895,8 @@ export class Exchange implements RequestListener, AttemptOwner {
 			requestId: this.requestId,
 			clientRequestId: clientRequestId(this.#request),
 			arrival,
-			provider: this.#plane.poolNames[this.#pool]!,
-			queue: this.#plane.queues[arrival.submit.queue]!.label,
+			provider: this.#provider,
+			queue: this.#queueOf(this.#queueIndex).label,
 			usage,
 			waitMs: this.#waitMs,
 			ttftMs: this.#ttftMs,
@@ -916,21 +935,20 @@ export class Exchange implements RequestListener, AttemptOwner {
 
 	#ownHeaders(): string[] {
 		const arrival = this.#arrival!;
-		const { queues } = this.#plane;
 		const headers = [
 			"X-Request-ID",
 			this.requestId,
 			"X-TGW-Queue",
-			queues[arrival.submit.queue]!.label,
+			this.#queueOf(this.#queueIndex).label,
 			"X-Priority-Level",
-			String(arrival.submit.queue),
+			String(this.#queueIndex),
 			"X-Queue-Wait-Ms",
 			String(Math.round(this.#waitMs)),
 			"X-TGW-Routed-By",
 			arrival.metadata.routedBy,
 		];
-		if (this.#state !== "waiting" && this.#payer !== arrival.submit.queue && this.#attempts > 0) {
-			headers.push("X-TGW-Bucket-Used", queues[this.#payer]!.label);
+		if (this.#state !== "waiting" && this.#payer !== this.#queueIndex && this.#attempts > 0) {
+			headers.push("X-TGW-Bucket-Used", this.#queueOf(this.#payer).label);
 		}
 		if (arrival.metadata.tokenId !== undefined) headers.push("X-Token-ID", arrival.metadata.tokenId);
 		if (this.#plane.quotas?.concerns(arrival.metadata) === true) {
@@ -967,6 +985,17 @@ export class Exchange implements RequestListener, AttemptOwner {
 			};
 			ping();
 		});
+	}
+
+	/** A queue of its pool. */
+	#queueOf(queue: number): QueueSettings {
+		return this.#plane.engine.core.pools[this.#pool]!.queues[queue]!.settings;
+	}
+
+	/** Name of its pool; the halves of one have the same. */
+	get #provider(): string {
+		const { poolNames } = this.#plane;
+		return poolNames[this.#pool % poolNames.length]!;
 	}
 
 	/** How long the engine may go on after an abort. */

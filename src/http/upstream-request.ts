@@ -23,6 +23,8 @@ export interface EndpointTerms {
 	readonly enginePriority: "off" | "level" | "share";
 	/** The engine streams, the client gets the answer whole. */
 	readonly assembles: boolean;
+	/** Its queue, of how many. */
+	readonly queue: number;
 	readonly queues: number;
 	/** Runs on its own queue's part of the pool, not on what others lend. */
 	readonly isGuaranteed: boolean;
@@ -32,9 +34,9 @@ export function requestForEndpoint(
 	body: Uint8Array,
 	rawHeaders: readonly string[],
 	requestId: string,
-	{ facts, submit }: Arrival,
+	{ facts }: Arrival,
 	dialect: Dialect,
-	{ engine, enginePriority, assembles, queues, isGuaranteed }: EndpointTerms,
+	{ engine, enginePriority, assembles, queue, queues, isGuaranteed }: EndpointTerms,
 ): { readonly body: Uint8Array; readonly headers: string[] } {
 	const { priority } = engine;
 	const isTold = enginePriority !== "off" && priority !== undefined && facts.operation !== "passthrough";
@@ -43,7 +45,7 @@ export function requestForEndpoint(
 	const told = !isTold
 		? undefined
 		: enginePriority === "level"
-			? priority.ofLevel(submit.queue, queues, facts.operation)
+			? priority.ofLevel(queue, queues, facts.operation)
 			: priority.ofShare(isGuaranteed, facts.operation);
 	if (told?.body !== undefined) edits.priority = told.body;
 	if (assembles) {

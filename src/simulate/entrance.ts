@@ -41,7 +41,8 @@ export interface EntranceSettings {
 	readonly config: GatewayConfig;
 	readonly guard: CapacityGuard;
 	readonly lifecycle: Lifecycle;
-	readonly queues: readonly QueueSettings[];
+	/** Of each half, where there are two. */
+	readonly queues: readonly (readonly QueueSettings[])[];
 	/** The wall clock when virtual time is 0. */
 	readonly startAt: EpochMillis;
 	readonly offset: ZoneOffset;
@@ -312,8 +313,10 @@ export class Entrance<R extends Passing> {
 	#guarded(request: R, now: Millis): Entry {
 		const { isKeptOut, submit } = request.arrival;
 		if (!isKeptOut) return "goes";
-		const { maxDepth } = this.#to.queues[submit.queue]!;
-		if (!this.#hold.add(request, submit.queue, submit.timeoutMs, maxDepth, now)) return "queue_full";
+		const half = request.arrival.route?.half ?? 0;
+		const { maxDepth } = this.#to.queues[half]![submit.queue]!;
+		// Queues of two halves are counted apart.
+		if (!this.#hold.add(request, 128 * half + submit.queue, submit.timeoutMs, maxDepth, now)) return "queue_full";
 		this.#lookAt = Math.min(this.#lookAt, now + HOLD_LOOK_MS);
 		this.#guardHeld++;
 		request.held.push("capacity_guard");

@@ -121,6 +121,7 @@ export function simulateConfig(input: SimulationInput): SimulationReport {
 		guard,
 		rules: rules ?? defaultRules(compiled.levelNames.length),
 		allocator: compiled.allocator,
+		...(compiled.router === undefined ? {} : { router: compiled.router }),
 		levelNames: compiled.levelNames,
 		pools: compiled.pools.map((pool) => ({ ...pool, forceStream: pool.provider.forceStream })),
 		aliases: config.models,
@@ -131,9 +132,11 @@ export function simulateConfig(input: SimulationInput): SimulationReport {
 	const ruleDepths = lifecycle.rules.map(({ rule }) => rule.maxQueueDepth ?? Number.POSITIVE_INFINITY);
 	const model = (compiled.pools[0]?.models[0] ?? "*").replaceAll("*", "model");
 	const total = new Group("all");
-	const queues = compiled.allocator.queues.map(
-		(queue) => new Group(queue.name === queue.label ? queue.label : `${queue.label} ${queue.name}`),
-	);
+	// Of both halves, where there are two.
+	const halves = compiled.core.halves ?? [compiled.core];
+	const queues = halves
+		.flatMap((half) => half.queues)
+		.map((queue) => new Group(queue.name === queue.label ? queue.label : `${queue.label} ${queue.name}`));
 	const series = queues.map((queue) => new Series(queue.name));
 	const tenants = new Map<string, Group>();
 	const tenantOf = (id: string): Group => {
@@ -146,12 +149,15 @@ export function simulateConfig(input: SimulationInput): SimulationReport {
 		return group;
 	};
 	const service = new ServiceTracker();
+	/** Queues of the second half follow those of the first. */
+	const placeOf = ({ pool = 0, queue, ranFrom = queue }: Tracked) =>
+		pool >= compiled.pools.length ? halves[0]!.queues.length + ranFrom : ranFrom;
 	const entrance = new Entrance<Tracked>({
 		policy: input.policy ?? NO_POLICY,
 		config,
 		guard,
 		lifecycle,
-		queues: compiled.allocator.queues,
+		queues: halves.map((half) => half.queues),
 		startAt: input.startAt ?? DEFAULT_START,
 		offset: input.offset ?? (() => 0),
 	});
@@ -163,9 +169,10 @@ export function simulateConfig(input: SimulationInput): SimulationReport {
 		const waitBucket = bucketOf(waitOf(request));
 		const ttftBucket = bucketOf(ttftOf(request));
 		total.end(request, waitBucket, ttftBucket);
-		queues[request.queue]!.end(request, waitBucket, ttftBucket);
+		const place = placeOf(request);
+		queues[place]!.end(request, waitBucket, ttftBucket);
 		tenantOf(accountId).end(request, waitBucket, ttftBucket);
-		series[request.queue]!.end(request);
+		series[place]!.end(request);
 		if (finishedMs === undefined) {
 			if (!request.begun) service.answered(accountId, request.endedMs!);
 			lifecycle.withdrawn(request.arrival, request.endedMs!);
@@ -255,15 +262,13 @@ export function simulateConfig(input: SimulationInput): SimulationReport {
 		...(adapts
 			? {
 					onInstant: (_: Millis, core: SchedulingCore) => {
-						for (const pool of core.pools) pool.observer = adaptive[pool.index];
+						for (const pool of core.pools) pool.observer = adaptive[pool.index % adaptive.length];
 					},
 					control: {
 						everyMs: CONTROL_MS,
 						call: (now: Millis, core: SchedulingCore) => {
-							for (const pool of core.pools) {
-								const one = adaptive[pool.index];
-								if (one !== undefined) core.configureCapacity(pool.index, one.tick(now, pool), now);
-							}
+							for (const [index, one] of adaptive.entries())
+								if (one !== undefined) core.configureCapacity(index, one.tick(now, core.pools[index]!), now);
 						},
 					},
 				}
@@ -346,7 +351,7 @@ class Group {
 		const { accountId } = request.arrival.metadata;
 		if (this.#tenantTokens.size < MAX_TENANTS || this.#tenantTokens.has(accountId))
 			this.#tenantTokens.set(accountId, (this.#tenantTokens.get(accountId) ?? 0) + tokens);
-		if (request.payer !== undefined && request.payer !== request.queue) this.#upgrades++;
+		if (request.payer !== undefined && request.payer !== (request.ranFrom ?? request.queue)) this.#upgrades++;
 		if (request.borrowed === true) this.#borrowed++;
 		this.#wait.add(waitOf(request), waitBucket);
 		this.#ttft.add(ttftOf(request), ttftBucket);

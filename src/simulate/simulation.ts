@@ -49,6 +49,9 @@ export interface SimulatedRequest {
 	payer?: number;
 	/** It started on capacity that is not its queue's own: another bucket's, or beyond what its queue has reserved of the pool. */
 	borrowed?: boolean;
+	/** Pool and queue that it ran from or ended in, of the core; a core with halves may choose the other half. */
+	pool?: number;
+	ranFrom?: number;
 }
 
 /** What requests pass before the core, and may be held by. */
@@ -65,7 +68,7 @@ export interface BeforeCore {
 /** @typeParam P what arrives, if `admit` makes the request of it */
 export interface SimulationOptions<P extends { readonly arrivalMs: Millis } = SimulatedRequest> {
 	readonly core: CoreSettings;
-	/** One engine profile per endpoint of each pool, in the order of `core.pools`. */
+	/** One engine profile per endpoint of each pool, in the order of the pools of the settings. */
 	readonly engines: readonly (readonly EngineProfile[])[];
 	/** In the order of arrival. */
 	readonly requests: Iterable<P>;
@@ -249,10 +252,13 @@ class Simulation<P extends { readonly arrivalMs: Millis }> {
 			if (kind === "wait" || kind === "requeue") continue;
 			const request = this.#byTicket.get(ticket);
 			if (request === undefined) continue;
+			request.pool = decision.pool;
+			request.ranFrom = decision.queue;
 			if (kind === "dispatch") {
 				request.payer = decision.payer;
 				request.borrowed = this.#borrows(decision);
-				this.#dispatch(request, ticket, this.#engines[decision.pool]![decision.endpoint]!);
+				// The halves of a pool have one engine.
+				this.#dispatch(request, ticket, this.#engines[decision.pool % this.#engines.length]![decision.endpoint]!);
 			} else if (kind === "preempt") this.#preempt(request, ticket);
 			else {
 				request.refused = decision.reason;

@@ -25,7 +25,6 @@ export interface MetricsSettings {
 export class Metrics {
 	readonly #core: SchedulingCore;
 	readonly #settings: MetricsSettings;
-	readonly #label: string;
 	readonly #counters: RequestCounters;
 	readonly #pools: readonly PoolCounters[];
 	/** Lines that other parts add at scrape. */
@@ -34,7 +33,6 @@ export class Metrics {
 	constructor(core: SchedulingCore, settings: MetricsSettings) {
 		this.#core = core;
 		this.#settings = settings;
-		this.#label = core.settings.allocator === "bucket" ? "bucket_id" : "priority";
 		this.#counters = new RequestCounters(core, settings.now);
 		this.#pools = this.#counters.pools;
 	}
@@ -57,7 +55,8 @@ export class Metrics {
 		this.#queueFamilies(text);
 		this.#latencyFamilies(text);
 		this.#poolFamilies(text);
-		if (this.#core.settings.allocator === "bucket") this.#bucketFamilies(text);
+		if (this.#core.pools.some(isBucket)) this.#bucketFamilies(text);
+		if (this.#core.halves !== undefined) this.#routerFamilies(text, this.#core.halves);
 		this.#fairness(text);
 		text.family("tokligence_scheduler_refused_total", "counter", "Requests refused before scheduling, by error code.");
 		for (const [code, count] of this.#counters.refused)
@@ -205,7 +204,7 @@ export class Metrics {
 			const { unit, figures } = buckets;
 			const per = unit === "rps" ? "requests per second" : "tokens per second";
 			const family = (name: string, help: string, value: (pool: Pool, queue: number) => number) =>
-				this.#perQueue(text, name, "gauge", help, value);
+				this.#perQueue(text, name, "gauge", help, value, isBucket);
 			family("tgw_bucket_capacity", `Number of the bucket in ${per}.`, (_, queue) => figures[queue]?.capacity ?? 0);
 			family(
 				"tgw_bucket_guarantee",
@@ -224,7 +223,7 @@ export class Metrics {
 					whole += figures[queue]?.capacity ?? 0;
 				}
 				text.sample(name, labels, whole > 0 ? used / whole : 0);
-			});
+			}, isBucket);
 		}
 		this.#perQueue(
 			text,
@@ -235,6 +234,7 @@ export class Metrics {
 				const { dropped, timedOut } = pool.queues[queue]!;
 				return dropped + timedOut;
 			},
+			isBucket,
 		);
 		text.family("tgw_bucket_unmapped_total", "counter", "Requests of a tier that no mapping covers: last bucket.");
 		text.sample("tgw_bucket_unmapped_total", {}, this.#counters.unmapped);
@@ -246,14 +246,26 @@ export class Metrics {
 		}
 	}
 
+	#routerFamilies(text: MetricsText, halves: readonly { readonly share: number }[]): void {
+		const share = "tokligence_scheduler_router_share";
+		text.family(share, "gauge", "Part of capacity and accounts that belongs to a half of a pool, by the weights.");
+		const perHalf = this.#core.pools.length / halves.length;
+		for (const pool of this.#core.pools)
+			text.sample(share, { pool: pool.name }, halves[Math.floor(pool.index / perHalf)]!.share);
+		const moved = "tokligence_scheduler_router_moved_total";
+		text.family(moved, "counter", "Waiting requests that came from the other half when weights changed.");
+		for (const pool of this.#core.pools) text.sample(moved, { pool: pool.name }, this.#pools[pool.index]!.rerouted);
+	}
+
 	/**
 	 * Share of what was served over share of weight, among the weighted queues that wait: below 1 a queue gets less than its due. 1 where
 	 * fewer than two compete. Schedulers without weights promise no shares.
 	 */
 	#fairness(text: MetricsText): void {
-		const { scheduler, allocator, strictLevels } = this.#core.settings;
-		const weighs = scheduler === "wfq" || scheduler === "drr" || (scheduler === "hybrid" && allocator === "priority");
-		if (!weighs) return;
+		const { scheduler, strictLevels } = this.#core.settings;
+		const weighs = (pool: Pool) =>
+			scheduler === "wfq" || scheduler === "drr" || (scheduler === "hybrid" && !isBucket(pool));
+		if (!this.#core.pools.some(weighs)) return;
 		const now = this.#settings.now();
 		const isStrict = (queue: number) => scheduler === "hybrid" && strictLevels.includes(queue);
 		const ratios = this.#core.pools.map((pool) => {
@@ -274,7 +286,7 @@ export class Metrics {
 			if (shown.first === shown.last && !isStrict(shown.first)) {
 				text.sample(name, labels, ratios[pool.index]!(shown.first));
 			}
-		});
+		}, weighs);
 	}
 
 	/** Sums over what a shown queue stands for. */
@@ -284,24 +296,33 @@ export class Metrics {
 		type: FamilyType,
 		help: string,
 		value: (pool: Pool, queue: number) => number,
+		isMeant?: (pool: Pool) => boolean,
 	): void {
 		text.family(name, type, help);
 		this.#forShown((pool, shown, labels) => {
 			let sum = 0;
 			for (let queue = shown.first; queue <= shown.last; queue++) sum += value(pool, queue);
 			text.sample(name, labels, sum);
-		});
+		}, isMeant);
 	}
 
-	#forShown(write: (pool: Pool, shown: ShownQueue, labels: Readonly<Record<string, string>>) => void): void {
+	#forShown(
+		write: (pool: Pool, shown: ShownQueue, labels: Readonly<Record<string, string>>) => void,
+		isMeant: (pool: Pool) => boolean = () => true,
+	): void {
 		const { exposure } = this.#settings;
 		const activeSince = this.#settings.now() - exposure.inactiveMs;
 		for (const pool of this.#core.pools) {
+			if (!isMeant(pool)) continue;
 			const counters = this.#pools[pool.index]!.queues;
 			const isActive = (queue: number) => pool.waiting(queue) > 0 || counters[queue]!.lastActive >= activeSince;
 			for (const shown of shownQueues(pool.count, exposure, isActive)) {
-				write(pool, shown, { pool: pool.name, [this.#label]: shown.label });
+				write(pool, shown, { pool: pool.name, [isBucket(pool) ? "bucket_id" : "priority"]: shown.label });
 			}
 		}
 	}
+}
+
+function isBucket({ allocator }: Pool): boolean {
+	return allocator === "bucket";
 }

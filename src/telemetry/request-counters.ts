@@ -38,6 +38,8 @@ export interface PoolCounters {
 	/** By victim's and preemptor's queue. */
 	readonly preemptions: Map<string, number>;
 	readonly requests: Throughput;
+	/** Came from the other half. */
+	rerouted: number;
 	promptTokens: number;
 	completionTokens: number;
 }
@@ -68,6 +70,7 @@ export class RequestCounters {
 			own.requests.record(1, now);
 			counters.requests.record(1, now);
 		} else if (kind === "shed" || kind === "evict") add(own.dropped, reason, 1);
+		else if (reason === "rerouted") counters.rerouted++;
 		else if (kind === "preempt") add(counters.preemptions, `${queue} ${payer}`, 1);
 	}
 
@@ -115,6 +118,7 @@ function poolCounters(queues: number): PoolCounters {
 		duration: new Map(),
 		preemptions: new Map(),
 		requests: new Throughput(),
+		rerouted: 0,
 		promptTokens: 0,
 		completionTokens: 0,
 	};

@@ -61,6 +61,9 @@ export type QueueMode = (typeof QUEUE_MODES)[number];
 export const ALLOCATORS = ["priority", "bucket"] as const;
 export type AllocatorKind = (typeof ALLOCATORS)[number];
 
+/** What `[request_scheduler] allocator` may be: one of the two, or both in proportion. */
+export const ALLOCATOR_CHOICES = [...ALLOCATORS, "weighted_router"] as const;
+
 export const SCHEDULERS = ["strict", "wfq", "drr", "hybrid", "atleast"] as const;
 export type SchedulerKind = (typeof SCHEDULERS)[number];
 

@@ -11,6 +11,7 @@ import type { SubmitRequest } from "./submit-request.ts";
 export interface Outlook {
 	/** Where it would go. */
 	readonly pool: number;
+	readonly queue: number;
 	readonly kind: "dispatch" | "wait" | "shed";
 	/** Why it would wait or be shed. */
 	readonly reason: Reason;
@@ -28,6 +29,7 @@ export function outlook(pool: Pool, request: SubmitRequest, startMs: Millis, now
 	const ahead = pool.waiting(queue);
 	const waits = (reason: Reason, kind: "wait" | "shed" = "wait"): Outlook => ({
 		pool: pool.index,
+		queue,
 		kind,
 		reason,
 		ahead,
@@ -41,7 +43,7 @@ export function outlook(pool: Pool, request: SubmitRequest, startMs: Millis, now
 	const lack = pool.lackFor(queue, sequences, promptTokens, tokens, now);
 	if (lack !== "none") return waits(lack);
 	if (othersGoFirst(pool, queue, sequences, tokens)) return waits("behind");
-	return { pool: pool.index, kind: "dispatch", reason: "none", ahead, full: false, startMs: 0 };
+	return { pool: pool.index, queue, kind: "dispatch", reason: "none", ahead, full: false, startMs: 0 };
 }
 
 /** Whether the room that is there is held for a request of another queue. */

@@ -324,6 +324,11 @@ export class SchedulingCore {
 
 	// --- looking in
 
+	/** What belongs to each half now; absent without halves. */
+	get halves(): readonly HalfCapacity[] | undefined {
+		return this.#halves;
+	}
+
 	/** Requests that wait, in all pools. */
 	get waitingCount(): number {
 		return this.#admission.waiting;

@@ -59,6 +59,12 @@ export interface SchedulerStatus {
 		readonly maxInflightTokens: Tokens;
 	};
 	readonly preemptionsTotal: number;
+	/** Of a half of a pool, under the weighted router; 0 to 100. */
+	readonly router?: {
+		readonly sharePct: number;
+		/** Of the requests of both allocators since the start; absent before the first. */
+		readonly trafficPct?: number;
+	};
 }
 
 /** One request that waits or runs. */

@@ -54,6 +54,13 @@ const shownStatus = z.object({
 		max_inflight_tokens: z.number().nullable(),
 	}),
 	preemptions_total: z.number(),
+	router: z
+		.object({
+			share_pct: z.number().describe("of capacity and accounts, by the weights"),
+			traffic_pct: z.number().nullable().describe("of the requests since the start"),
+		})
+		.optional()
+		.describe("of a half of a pool, with allocator = weighted_router"),
 });
 
 function showQueue(queue: QueueStatus, allocator: SchedulerStatus["allocator"]): z.infer<typeof shownQueue> {
@@ -101,6 +108,9 @@ function showStatus(status: SchedulerStatus, scheduler: SchedulerAdmin): z.infer
 			max_inflight_tokens: finite(capacity.maxInflightTokens),
 		},
 		preemptions_total: status.preemptionsTotal,
+		...(status.router === undefined
+			? {}
+			: { router: { share_pct: status.router.sharePct, traffic_pct: status.router.trafficPct ?? null } }),
 	};
 }
 
@@ -134,6 +144,13 @@ function queueOf(status: SchedulerStatus, text: string): QueueStatus | AdminRefu
 	return queue ?? refuse("not_found", `queue "${text}" does not exist: queues are ${all}`, "level");
 }
 
+/** The first pool that has a queue of this label: the halves of one pool have different ones. */
+function poolWith(scheduler: SchedulerAdmin, label: string): string | undefined {
+	return scheduler.pools.find((pool) =>
+		scheduler.status(pool)?.queues.some((queue) => queue.label.toLowerCase() === label.toLowerCase()),
+	);
+}
+
 interface QueueInput {
 	readonly params: z.infer<typeof queueParams>;
 	readonly query: z.infer<typeof poolQuery>;
@@ -153,7 +170,7 @@ async function changeQueue(
 ): Promise<Answer | AdminRefusal> {
 	const scheduler = running(context);
 	if (isRefusal(scheduler)) return scheduler;
-	const before = statusOf(scheduler, query.pool);
+	const before = statusOf(scheduler, query.pool ?? poolWith(scheduler, params.level));
 	if (isRefusal(before)) return before;
 	const queue = queueOf(before, params.level);
 	if (isRefusal(queue)) return queue;
