@@ -1,5 +1,6 @@
 /** Checks of what is reached: own ports, the running gateway, providers with their models and their clock. */
 import { createServer } from "node:net";
+import { Agent, fetch as undiciFetch } from "undici";
 import type { GatewayConfig, ProviderConfig } from "../config/gateway-config.ts";
 import type { Millis } from "../core/model/units.ts";
 import { detectEngine } from "../protocol/engines/detect-engine.ts";
@@ -8,6 +9,7 @@ import { stringMember, tryParseJson } from "../protocol/json.ts";
 import { readAdminUrl } from "./admin-files.ts";
 import { lockHolder } from "./data-folder-lock.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
+import { readTls } from "./tls.ts";
 
 const ANSWER_TIMEOUT_MS: Millis = 5000;
 const TOLERATED_SKEW_MS: Millis = 30_000;
@@ -19,19 +21,23 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export async function checkPorts({ gateway, admin, storage }: GatewayConfig): Promise<readonly Finding[]> {
 	const pid = lockHolder(storage.dataDir);
 	const url = pid === undefined ? undefined : readAdminUrl(storage.dataDir);
-	if (pid !== undefined) return [await checkRunning(pid, url)];
+	if (pid !== undefined) return [await checkRunning(pid, url, admin)];
 	return [
 		await checkPort("data port", gateway.listen, "[gateway] listen or --port"),
 		await checkPort("admin port", admin.listen, "[admin] listen or --admin-port"),
 	];
 }
 
-async function checkRunning(pid: number, url: string | undefined): Promise<Finding> {
+async function checkRunning(pid: number, url: string | undefined, admin: GatewayConfig["admin"]): Promise<Finding> {
 	const check = "gateway";
 	if (url === undefined)
 		return warn(check, `process ${pid} holds the data folder and does not listen`, "it may still be starting");
+	const agent = new Agent({ connect: trustOf(admin) });
 	try {
-		const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
+		const response = await undiciFetch(`${url}/readyz`, {
+			dispatcher: agent,
+			signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+		});
 		const text = await response.text();
 		if (response.ok) return ok(check, `process ${pid} runs, admin plane ${url}`);
 		return warn(
@@ -41,6 +47,19 @@ async function checkRunning(pid: number, url: string | undefined): Promise<Findi
 		);
 	} catch (error) {
 		return fail(check, `process ${pid} does not answer at ${url} (${causeOf(error)})`, "see its log; restart it");
+	} finally {
+		await agent.destroy();
+	}
+}
+
+/** The gateway's own certificate is trusted as it is, whoever signed it and whatever host it names: it is the one of the configuration. */
+function trustOf(admin: GatewayConfig["admin"]): { ca?: Buffer; checkServerIdentity?: () => undefined } {
+	try {
+		const pair = readTls(admin, "admin");
+		return pair === undefined ? {} : { ca: pair.cert, checkServerIdentity: () => undefined };
+	} catch {
+		// said by the check of certificates
+		return {};
 	}
 }
 

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import { checkPorts, checkProviders } from "./check-network.ts";
 import { checkAdminToken, checkDatabase, checkDataFolder, checkJournal, checkTokens } from "./check-storage.ts";
+import { checkTls } from "./check-tls.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 export type { Finding } from "./finding.ts";
@@ -23,6 +24,7 @@ export async function examine(
 		...checkJournal(dataDir),
 		checkAdminToken(config, env),
 		...(await checkTokens(config)),
+		...checkTls(config, Date.now()),
 		...(await checkPorts(config)),
 		...(await checkProviders(config, env)),
 		checkClock(Date.now()),

@@ -5,7 +5,6 @@
 
 import type { Server as HttpsServer } from "node:https";
 import { join } from "node:path";
-import { pino } from "pino";
 import { compile, guardSettings } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import { pricesOf } from "../config/prices.ts";
@@ -49,6 +48,7 @@ import { DECISIONS_KEPT, DecisionRecorder } from "./decision-recorder.ts";
 import { drain } from "./drain.ts";
 import { listen, urlOf } from "./listen.ts";
 import { type ConfigSource, LiveConfig } from "./live-config.ts";
+import { openLog } from "./log.ts";
 import { mayReadMetrics } from "./metrics-access.ts";
 import { noticesOf } from "./notices.ts";
 import { processMetrics } from "./process-metrics.ts";
@@ -75,6 +75,8 @@ export interface RunningGateway {
 	readonly adminUrl: string;
 	/** What a person should know at the start: what was taken by default, what does not answer. */
 	readonly notices: readonly string[];
+	/** A line in the log. */
+	tell(sentence: string): void;
 	readonly plane: DataPlane;
 	readonly stores: Stores;
 	/** Reads the configuration again; for who is written in the audit log. Undefined when nobody said where it came from. */
@@ -89,7 +91,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	const adminTls = readTls(config.admin, "admin");
 	/** Of what a reload changes: the values that hold. */
 	let holding = config;
-	const log = pino({ level: config.observability.logLevel }, pino.destination({ fd: 2, sync: false }));
+	const log = openLog(config.observability.logLevel);
 	const { dataDir } = config.storage;
 	makeDataFolder(dataDir);
 	const unlock = lockDataFolder(dataDir);
@@ -503,6 +505,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		dataUrl: urlOf(dataServer, config.gateway.listen.host),
 		adminUrl,
 		notices,
+		tell: (sentence) => log.info(sentence),
 		plane,
 		stores,
 		reload: async (actor) => {

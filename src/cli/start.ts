@@ -5,7 +5,6 @@ import { type RunningGateway, startGateway } from "../app/gateway.ts";
 import { reloadReport } from "../app/reload-report.ts";
 import { systemTimers } from "../app/system.ts";
 import {
-	type CommandIo,
 	type ConfigOptions,
 	EXIT_FAILURE,
 	loadFromOptions,
@@ -49,7 +48,7 @@ export function startCommand(): Command {
 			// From the first moment: unhandled, the signal would end a process that still starts.
 			let running: RunningGateway | undefined;
 			process.on("SIGHUP", () => {
-				if (running !== undefined) reload(running, io, "signal:SIGHUP");
+				if (running !== undefined) reload(running, "signal:SIGHUP");
 			});
 			try {
 				const gateway = await startGateway(loaded.config, {
@@ -57,7 +56,7 @@ export function startCommand(): Command {
 					effective: loaded.effective,
 					load: () => loadFromOptions(flags, io, configFlags),
 				});
-				for (const notice of gateway.notices) io.error(notice);
+				for (const notice of gateway.notices) gateway.tell(notice);
 				io.out(
 					flags.json === true
 						? JSON.stringify({ event: "ready", data: gateway.dataUrl, admin: gateway.adminUrl })
@@ -66,7 +65,7 @@ export function startCommand(): Command {
 				running = gateway;
 				const unwatch =
 					flags.watch === true && loaded.file !== undefined
-						? watchFile(loaded.file, systemTimers, () => reload(gateway, io, "file"))
+						? watchFile(loaded.file, systemTimers, () => reload(gateway, "file"))
 						: () => {};
 				const stop = () => {
 					unwatch();
@@ -82,11 +81,11 @@ export function startCommand(): Command {
 		});
 }
 
-function reload(gateway: RunningGateway, io: CommandIo, actor: string): void {
+function reload(gateway: RunningGateway, actor: string): void {
 	gateway.reload(actor).then(
 		(result) => {
-			if (result !== undefined) for (const line of reloadReport(result)) io.error(line);
+			if (result !== undefined) for (const line of reloadReport(result)) gateway.tell(line);
 		},
-		(error: unknown) => io.error(`the configuration was not reloaded: ${(error as Error).message}`),
+		(error: unknown) => gateway.tell(`the configuration was not reloaded: ${(error as Error).message}`),
 	);
 }

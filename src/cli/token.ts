@@ -1,11 +1,11 @@
 /**
- * `tokligence token`: create, list, get, revoke, rotate, import, hash. A token's text is printed by create and rotate and read, for `hash`,
+ * `tokligence token`: create, list, get, usage, revoke, rotate, import, hash. A token's text is printed by create and rotate and read, for `hash`,
  * from the standard input: never from an argument, which the process list would show.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import { AdminCallError, callJson } from "./admin-client.ts";
+import { AdminCallError, callJson, queryOf } from "./admin-client.ts";
 import { type CommandIo, EXIT_FAILURE, processIo } from "./config-options.ts";
 import { type FieldFlag, fieldsOf, withFieldFlags } from "./flags.ts";
 import {
@@ -117,13 +117,25 @@ export function tokenCommand(io: CommandIo = processIo(), input: TokenCommandInp
 	const rotate = withStoreOptions(new Command("rotate"))
 		.description("replace a token by a new one with the same rights")
 		.argument("<id>")
-		.option("--grace <seconds>", "how long the old one is still good", "0")
+		.option("--grace <time>", "how long the old one is still good: 90 (seconds), 30m, 24h", "0")
 		.action((id: string, options: Options & { readonly grace: string }) =>
 			withAdmin(options, io, async (client) => {
 				const body = { grace_period: numberOrText(options.grace) };
 				const issued = await callJson<Item>(client, "POST", `${path(id)}/rotate`, body);
 				const { token_id, token, replaced_ends_at } = issued;
 				print(options, issued, `${fieldLines({ token_id, token, replaced_ends_at })}\n\n${issued["message"]}`);
+			}),
+		);
+	const usage = withStoreOptions(new Command("usage"))
+		.description("what a token used this month (UTC), or in another period")
+		.argument("<id>")
+		.option("--since <time>", "date or instant")
+		.option("--until <time>", "date or instant")
+		.action((id: string, options: Options & { readonly since?: string; readonly until?: string }) =>
+			withAdmin(options, io, async (client) => {
+				const query = queryOf({ since: options.since, until: options.until });
+				const used = await callJson<Item>(client, "GET", `${path(id)}/usage${query}`);
+				print(options, used, fieldLines(used));
 			}),
 		);
 	const importKeys = withStoreOptions(new Command("import"))
@@ -169,13 +181,15 @@ export function tokenCommand(io: CommandIo = processIo(), input: TokenCommandInp
 			},
 		);
 	const command = new Command("token").description("manage API tokens");
-	for (const each of [create, list, get, revoke, rotate, importKeys, hash]) command.addCommand(each);
+	for (const each of [create, list, get, usage, revoke, rotate, importKeys, hash]) command.addCommand(each);
 	return command.addHelpText(
 		"after",
 		`
 Examples:
   tokligence token create --account acct_1 --tier internal --environment production
   tokligence token list --account acct_1 --json
+  tokligence token usage token_1 --since 2026-11-01
+  tokligence token rotate token_1 --grace 24h
   tokligence token revoke token_1 --reason "left the company"
   printf %s "$KEY" | tokligence token hash --account acct_1 --tier external >> keys.csv
   tokligence token import keys.csv

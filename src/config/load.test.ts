@@ -241,6 +241,11 @@ describe("refusals", () => {
 			"[scheduler]\nschedulr = strict",
 			"gateway.ini:2: [scheduler] schedulr: unknown key of a section that is called [request_scheduler] today, did you mean scheduler?",
 		],
+		[
+			"unknown section that is half of a name",
+			"[schedulr]\nx = 1",
+			"gateway.ini:1: [schedulr]: unknown section, did you mean [request_scheduler]?",
+		],
 		["unknown section", "[gatway]\nx = 1", "gateway.ini:1: [gatway]: unknown section, did you mean [gateway]?"],
 		[
 			"key of another section",

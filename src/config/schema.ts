@@ -124,7 +124,14 @@ export function suggestSection(name: string): string | undefined {
 	const near = suggestionFor(name, [...SECTIONS.map((section) => section.name), ...PARENT_SECTIONS]);
 	if (near !== undefined) return `[${near}]`;
 	const inside = findPath(name);
-	return inside === undefined ? undefined : `${inside.spelling} in [${inside.sectionName}]`;
+	if (inside !== undefined) return `${inside.spelling} in [${inside.sectionName}]`;
+	// `schedulr`: half of the name of some section
+	const word = suggestionFor(
+		name,
+		SECTIONS.flatMap((section) => section.name.split(/[._]/)),
+	);
+	const whole = SECTIONS.find((section) => word !== undefined && section.name.split(/[._]/).includes(word));
+	return whole === undefined ? undefined : `[${whole.name}]`;
 }
 
 /** What somebody who wrote an unknown key may have meant: a key of this section, else one of that name elsewhere. */

@@ -53,7 +53,7 @@ export function errorAnswer(dialect: Dialect, refusal: Refusal, requestId: strin
 		message: redactTokens(message),
 		requestId,
 		...(param === undefined ? {} : { param }),
-		...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+		...(retryAfterMs === undefined || !saysWhenToRetry(status) ? {} : { retryAfterMs }),
 	});
 	return { status, headers, body };
 }

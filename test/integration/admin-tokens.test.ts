@@ -109,14 +109,19 @@ test("rotated with grace: the old one ends then; without: now", async () => {
 	const graceful = await call("POST", `/tokens/${old.token_id}/rotate`, { grace_period: 3600 });
 	expect(graceful.status).toBe(201);
 	expect(graceful.body.replaced_ends_at).toBe(new Date(NOW + 3_600_000).toISOString());
+	const wrong = await call("POST", `/tokens/${graceful.body.token_id}/rotate`, { grace_period: "a while" });
+	expect(wrong).toMatchObject({ status: 400, body: { error: { param: "grace_period" } } });
+	expect(wrong.body.error.message).toMatch(/30m or 1h|30s, 5m or 1h/);
 	expect(told.slice(0, 2)).toEqual([
 		`tokenChanged:${sha256(graceful.body.token)}`,
 		`tokenChanged:${sha256(old.token)}`,
 	]);
 	expect((await call("GET", `/tokens/${graceful.body.token_id}`)).body.max_priority).toBe(1);
 	expect((await call("GET", `/tokens/${old.token_id}`)).body.status).toBe("active");
-	await call("POST", `/tokens/${graceful.body.token_id}/rotate`);
-	expect((await call("GET", `/tokens/${graceful.body.token_id}`)).body.status).toBe("revoked");
+	const later = await call("POST", `/tokens/${graceful.body.token_id}/rotate`, { grace_period: "30m" });
+	expect(later.body.replaced_ends_at).toBe(new Date(NOW + 1_800_000).toISOString());
+	await call("POST", `/tokens/${later.body.token_id}/rotate`);
+	expect((await call("GET", `/tokens/${later.body.token_id}`)).body.status).toBe("revoked");
 });
 
 test("keys are taken over by their hash; a key in its place is never echoed", async () => {

@@ -7,7 +7,10 @@ import { connect } from "node:tls";
 import OpenAI from "openai";
 import { Agent, fetch } from "undici";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { checkPorts } from "../../src/app/check-network.ts";
+import { checkTls } from "../../src/app/check-tls.ts";
 import { httpAdminClient } from "../../src/cli/admin-client.ts";
+import { loadConfig } from "../../src/config/load.ts";
 import { OPEN, openTestBed, until } from "./running-gateway.ts";
 
 function certificate(folder: string, name: string): { readonly cert: string; readonly key: string } {
@@ -72,6 +75,10 @@ describe("TLS", () => {
 		expect((await commands.call("GET", "/accounts")).status).toBe(200);
 		await commands.close();
 
+		const loaded = loadConfig({ text: `[admin]\n${keys(pair)}`, flags: { dataDir: bed.folder } });
+		if (!loaded.ok) throw new Error("configuration");
+		expect(await checkPorts(loaded.config)).toMatchObject([{ check: "gateway", status: "ok" }]);
+
 		expect(await nameShown(dataUrl)).toBe("first");
 		install(certificate(folder, "second"));
 		await until("both show the new one", async () => {
@@ -86,6 +93,21 @@ describe("TLS", () => {
 		const plain = bed.gateway.dataUrl.replace("https:", "http:");
 		await expect(fetch(`${plain}/v1/models`)).rejects.toThrow();
 		expect(await nameShown(bed.gateway.dataUrl)).toBe("x");
+	});
+
+	test("doctor says when a certificate ends, has ended, or is of another key", () => {
+		const folder = folderOfTest();
+		const a = certificate(folder, "a");
+		const b = certificate(folder, "b");
+		const findings = (gateway: { cert: string; key: string }, inDays = 0) => {
+			const loaded = loadConfig({ text: `[gateway]\n${keys(gateway)}` });
+			if (!loaded.ok) throw new Error("configuration");
+			return checkTls(loaded.config, Date.now() + inDays * 86_400_000);
+		};
+		expect(findings(a)).toMatchObject([{ check: "certificate of [gateway]", status: "warn" }]);
+		expect(findings(a, -10)).toMatchObject([{ status: "fail", message: expect.stringMatching(/^it begins/) }]);
+		expect(findings(a, 3)).toMatchObject([{ status: "fail", message: expect.stringMatching(/^it ended/) }]);
+		expect(findings({ cert: a.cert, key: b.key })).toMatchObject([{ status: "fail" }]);
 	});
 
 	test("a certificate that cannot be read or used is a sentence at the start", async () => {

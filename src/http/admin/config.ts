@@ -72,8 +72,13 @@ export const configOperations: readonly Operation[] = [
 			return answer({
 				changed,
 				needs_restart: needsRestart,
-				message: `${changed.length} values are in force${waiting}.`,
+				message: `${inForce(changed.length)}${waiting}.`,
 			});
 		},
 	),
 ];
+
+function inForce(count: number): string {
+	if (count === 0) return "Nothing changed";
+	return count === 1 ? "1 value is in force" : `${count} values are in force`;
+}

@@ -256,13 +256,18 @@ const ofAccount = operation(
 		path: "/quotas/{account_id}",
 		summary: "Everything that limits an account, and where it stands",
 		params: accountParams,
-		answer: z.object({ account_id: z.string(), quotas: z.array(shownQuota), count: z.number().int() }),
+		answer: z.object({
+			account_id: z.string(),
+			quotas: z.array(shownQuota),
+			count: z.number().int(),
+			next_cursor: z.null().describe("always all at once"),
+		}),
 	},
 	async (context, { params }) => {
 		const account = await context.stores.accounts.get(params.account_id);
 		if (account === undefined) return refuse("not_found", `account "${params.account_id}" does not exist`);
 		const quotas = await shown(context, await quotasOf(context, account));
-		return answer({ account_id: account.id, quotas, count: quotas.length });
+		return answer({ account_id: account.id, quotas, count: quotas.length, next_cursor: null });
 	},
 );
 

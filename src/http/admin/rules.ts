@@ -192,7 +192,7 @@ const update = operation(
 		const wrongLevel = checkLevel(context, "assign_priority", body.assign_priority);
 		if (wrongLevel !== undefined) return wrongLevel;
 		const result = await context.stores.rules.update(params.rule_id, fieldsOf(body), actor);
-		if (!result.ok) return fromStore(result, RENAMED);
+		if (!result.ok) return fromStore(result, { ...RENAMED, id: "rule_id" });
 		await context.policyChanged();
 		return answer(showRule(result.value));
 	},
@@ -208,7 +208,7 @@ const remove = operation(
 	},
 	async (context, { params, actor }) => {
 		const result = await context.stores.rules.delete(params.rule_id, actor);
-		if (!result.ok) return fromStore(result, RENAMED);
+		if (!result.ok) return fromStore(result, { ...RENAMED, id: "rule_id" });
 		await context.policyChanged();
 		return answer({ rule_id: params.rule_id, message: `Rule "${result.value.name}" is gone.` });
 	},

@@ -2,6 +2,7 @@
  * `/v1/admin/tokens`: API tokens under management. A token's text appears in the answers to create and rotate, and nowhere else.
  */
 import { z } from "zod";
+import { duration } from "../../config/value-type.ts";
 import { WORKLOADS } from "../../core/model/routing.ts";
 import { MILLIS_PER_SECOND, NANO_DOLLARS_PER_DOLLAR } from "../../core/model/units.ts";
 import type { NewToken, TokenRecord } from "../../ports/token-store.ts";
@@ -228,6 +229,17 @@ const revoke = operation(
 	},
 );
 
+const GRACE = duration({ minMs: 0 });
+const GRACE_ALLOWED = GRACE.allowed;
+
+function graceMsOf(text: string): number | undefined {
+	return GRACE.parse(text)?.value;
+}
+
+function isGrace(text: string): boolean {
+	return graceMsOf(text) !== undefined;
+}
+
 const rotate = operation(
 	{
 		method: "POST",
@@ -237,18 +249,17 @@ const rotate = operation(
 		body: z
 			.strictObject({
 				grace_period: z
-					.number()
-					.min(0)
-					.max(LONGEST_GRACE_SECONDS)
+					.union([z.number().min(0).max(LONGEST_GRACE_SECONDS), z.string().refine(isGrace, GRACE_ALLOWED)])
 					.nullish()
-					.describe("seconds for which the old one is still good (0)"),
+					.describe("seconds, or a duration such as 30m or 24h, for which the old one is still good (0)"),
 			})
 			.optional(),
 		status: 201,
 		answer: issuedToken.extend({ replaced_token_id: z.string(), replaced_ends_at: shownTime }),
 	},
 	async (context, { params, body, actor }) => {
-		const graceMs = (body?.grace_period ?? 0) * MILLIS_PER_SECOND;
+		const grace = body?.grace_period ?? 0;
+		const graceMs = typeof grace === "string" ? graceMsOf(grace)! : grace * MILLIS_PER_SECOND;
 		const result = await context.stores.tokens.rotate(params.token_id, graceMs, actor);
 		if (!result.ok) return fromStore(result);
 		const { token, hash, record, replacedId, replacedHash } = result.value;
