@@ -337,7 +337,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		},
 	});
 	metrics.also(() => keeper.metrics());
-	metrics.also(() => guardMetrics(guard.status(systemClock.now())));
+	metrics.also(() => guardMetrics(guard.status(systemClock.now()), plane.hold?.size ?? 0));
 	const ofProcess = processMetrics({
 		tokens: lookup.counters,
 		snapshot:
@@ -417,7 +417,15 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		tokenChanged: (hash) => lookup.forget(hash),
 		tokensChanged: () => lookup.forgetAll(),
 		...(liveConfig === undefined ? {} : { config: liveConfig }),
-		capacity: capacityAdminOf(guard, keeper, engine.core, systemClock, () => windows?.keeper.active.windows[0]?.name),
+		capacity: capacityAdminOf({
+			guard,
+			keeper,
+			core: engine.core,
+			clock: systemClock,
+			activeWindows: () => windows?.keeper.active.windows.map(({ name }) => name) ?? [],
+			held: () => plane.hold?.size ?? 0,
+			rejected: () => metrics.externalRejected,
+		}),
 		scheduler: new RunningScheduler({
 			plane,
 			decisions,

@@ -71,6 +71,12 @@ export class RunningScheduler implements SchedulerAdmin {
 			},
 			preemptionsTotal: pool.preemptions,
 			...this.#routerOf(pool),
+			preemption: {
+				enabled: this.#core.settings.preemption !== undefined,
+				victims: this.#core.settings.preemption?.victims ?? [],
+				preemptorMax: this.#core.settings.preemption?.preemptorMax ?? -1,
+				wastedTokens: pool.wastedTokens,
+			},
 		};
 	}
 

@@ -5,7 +5,7 @@
  * Units: rates in `unit` (requests/s or tokens/s); with priority levels there is none, and bars are weights.
  */
 import { bucketSettingsOf } from "../config/checks.ts";
-import { compile } from "../config/compile.ts";
+import { type CompiledConfig, compile } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import { type BucketUnit, baseCapacity, bucketFigures, bucketUnit } from "../core/allocate/distribution.ts";
 import { type TierMapping, TierMappings } from "../core/allocate/tier-mapping.ts";
@@ -22,6 +22,10 @@ export interface ChartQueue {
 	readonly weight: number;
 	/** Part of all weights. */
 	readonly share: number;
+	/** Tokens per second; undefined for none. */
+	readonly reservedTps: number | undefined;
+	readonly lendable: boolean;
+	readonly limitTps: number | undefined;
 	readonly bestEffort: boolean;
 	readonly maxDepth: number;
 	readonly timeoutMs: number;
@@ -38,6 +42,8 @@ export interface ChartData {
 	readonly poolCapacity: number | undefined;
 	readonly queues: readonly ChartQueue[];
 	readonly mappings: readonly TierMapping[];
+	/** What holds between queues: guard, buffer, preemption, headroom; a sentence each. */
+	readonly promises: readonly string[];
 	/** Part of every pool and of the accounts, of one of two allocators side by side. */
 	readonly half?: number;
 }
@@ -52,7 +58,9 @@ export function chartsOf(config: GatewayConfig): readonly ChartData[] {
 
 function chartData(config: GatewayConfig, allocator: AllocatorKind, half?: number): ChartData {
 	const { scheduler } = config.requestScheduler;
-	const { queues } = compile({ ...config, requestScheduler: { ...config.requestScheduler, allocator } }, []).allocator;
+	const compiled = compile({ ...config, requestScheduler: { ...config.requestScheduler, allocator } }, []);
+	const { queues } = compiled.allocator;
+	const promises = sentencesOf(config, compiled);
 	const part = half === undefined ? {} : { half };
 	const share = half ?? 1;
 	const weights = queues.reduce((sum, { weight }) => sum + weight, 0);
@@ -61,6 +69,9 @@ function chartData(config: GatewayConfig, allocator: AllocatorKind, half?: numbe
 		name: queue.name,
 		weight: queue.weight,
 		share: queue.weight / weights,
+		reservedTps: queue.reservedTps,
+		lendable: queue.lendable !== false,
+		limitTps: queue.limitTps,
 		bestEffort: queue.bestEffort === true,
 		maxDepth: queue.maxDepth,
 		timeoutMs: queue.timeoutMs,
@@ -74,6 +85,7 @@ function chartData(config: GatewayConfig, allocator: AllocatorKind, half?: numbe
 			poolCapacity: undefined,
 			...part,
 			mappings: [],
+			promises,
 			queues: queues.map((queue, level) => ({
 				...common(queue),
 				ceiling: undefined,
@@ -95,6 +107,7 @@ function chartData(config: GatewayConfig, allocator: AllocatorKind, half?: numbe
 		poolCapacity: poolCapacity * share,
 		...part,
 		mappings,
+		promises,
 		queues: queues.map((queue, bucket) => ({
 			...common(queue),
 			// Without a number of its own only the pool limits a bucket.
@@ -104,6 +117,38 @@ function chartData(config: GatewayConfig, allocator: AllocatorKind, half?: numbe
 			groups: mappings.filter(({ first, last }) => first <= bucket && bucket <= last).map(({ group }) => group),
 		})),
 	};
+}
+
+function sentencesOf(config: GatewayConfig, { guard, core, allocator, pools }: CompiledConfig): readonly string[] {
+	const label = (queue: number) => allocator.queues[queue]?.label ?? String(queue);
+	const names = (queues: readonly number[]) => queues.map(label).join(", ");
+	const percent = (fraction: number) => `${Number((100 * fraction).toPrecision(4))} %`;
+	const sentences: string[] = [];
+	for (const [index, { name, control }] of pools.entries()) {
+		const { headroom, headroomFor } = core.pools[index]!.capacity;
+		const { headroom: auto } = control.adaptive ?? {};
+		const share = auto === undefined ? percent(headroom) : `${percent(headroom)} to ${percent(auto.max)}`;
+		if (headroom > 0 || auto !== undefined)
+			sentences.push(`pool ${name}: ${share} of its space is kept for ${names(headroomFor)}`);
+	}
+	if (guard.enabled) {
+		const what = guard.action === "queue" ? "wait" : "are refused";
+		sentences.push(
+			`capacity guard: ${guard.externalTiers.join(", ")} ${what} while internal work uses ${percent(guard.internalLimit)} of ${guard.maxTps} tokens/s`,
+		);
+		if (guard.buffer > 0)
+			sentences.push(
+				`buffer: ${Number((guard.buffer * guard.maxTps).toPrecision(4))} tokens/s are kept for ${names(guard.bufferFor)}`,
+			);
+	}
+	if (core.preemption !== undefined) {
+		const { victims, preemptorMax } = core.preemption;
+		const causes = names(Array.from({ length: preemptorMax + 1 }, (_, queue) => queue));
+		sentences.push(`preemption: ${causes} may take back work of ${names(victims)}`);
+	}
+	if (config.requestScheduler.shadowAllocator !== undefined)
+		sentences.push(`shadow: ${config.requestScheduler.shadowAllocator} decides beside it, without acting`);
+	return sentences;
 }
 
 /** The pool that guarantees least. */
@@ -130,6 +175,9 @@ export function chartAsJson(data: ChartData) {
 			guarantee: queue.guarantee ?? null,
 			weight: queue.weight,
 			share_pct: queue.share * 100,
+			reserved_tps: queue.reservedTps ?? 0,
+			lendable: queue.lendable,
+			limit_tps: queue.limitTps ?? null,
 			best_effort: queue.bestEffort,
 			max_depth: queue.maxDepth,
 			timeout_sec: queue.timeoutMs / 1000,
@@ -143,6 +191,7 @@ export function chartAsJson(data: ChartData) {
 			default_bucket: defaultBucket,
 			mode,
 		})),
+		promises: data.promises,
 	};
 }
 
@@ -158,9 +207,20 @@ export function barsOf(data: ChartData): readonly { readonly full: number; reado
 
 /** What stands beside the bar. */
 export function numbersOf(data: ChartData, queue: ChartQueue, figure: (value: number) => string): string {
-	if (queue.guarantee === undefined) return `weight ${figure(queue.weight)} (${figure(queue.share * 100)} %)`;
-	if (queue.bestEffort) return "best effort";
-	return `${figure(queue.guarantee)} assured, at most ${figure(queue.ceiling ?? 0)} ${data.unit}`;
+	const own =
+		queue.guarantee === undefined
+			? `weight ${figure(queue.weight)} (${figure(queue.share * 100)} %)`
+			: queue.bestEffort
+				? "best effort"
+				: `${figure(queue.guarantee)} assured, at most ${figure(queue.ceiling ?? 0)} ${data.unit}`;
+	const reserved =
+		queue.reservedTps === undefined
+			? []
+			: [`${figure(queue.reservedTps)} tokens/s reserved${queue.lendable ? "" : ", not lent"}`];
+	// With buckets in tokens it is the ceiling that stands there already.
+	const limit =
+		queue.limitTps === undefined || data.unit === "tps" ? [] : [`at most ${figure(queue.limitTps)} tokens/s`];
+	return [own, ...reserved, ...limit].join(", ");
 }
 
 export function headline(data: ChartData, figure: (value: number) => string): string {

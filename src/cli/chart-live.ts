@@ -12,6 +12,8 @@ export interface LiveQueue {
 	readonly total_timeout: number;
 	readonly total_dropped: number;
 	readonly paused: boolean;
+	readonly reserved_tps: number;
+	readonly limit_tps: number | null;
 }
 
 export interface LiveStatus {
@@ -30,7 +32,11 @@ export interface LiveStatus {
 	readonly router?: { readonly share_pct: number };
 }
 
-export function liveView({ pool, scheduler, queues, capacity }: LiveStatus): ChartView {
+/** `sentences`: what was promised, and how it stands. */
+export function liveView(
+	{ pool, scheduler, queues, capacity }: LiveStatus,
+	sentences: readonly string[] = [],
+): ChartView {
 	const longest = Math.max(1, ...queues.map((queue) => queue.in_flight + queue.current_depth));
 	const ceiling = capacity.max_tps === null ? "" : ` of ${figure(capacity.max_tps)}`;
 	return {
@@ -48,9 +54,12 @@ export function liveView({ pool, scheduler, queues, capacity }: LiveStatus): Cha
 			most: (queue.in_flight + queue.current_depth) / longest,
 			note:
 				`${queue.in_flight} running, ${queue.current_depth} waiting, ${figure(queue.avg_wait_ms)} ms on average` +
+				(queue.reserved_tps > 0 ? `, ${figure(queue.reserved_tps)} tokens/s reserved` : "") +
+				(queue.limit_tps === null ? "" : `, at most ${figure(queue.limit_tps)}`) +
 				(queue.paused ? ", paused" : ""),
 			side: `${queue.total_dequeued} served, ${queue.total_timeout} timed out, ${queue.total_dropped} dropped`,
 		})),
 		mappings: [],
+		sentences,
 	};
 }

@@ -30,7 +30,7 @@ text { fill: #e6ebf2; }
 .arrives { fill: #f09a5e; }
 }`;
 
-export function chartSvg({ headline, legend, rows, mappings }: ChartView): string {
+export function chartSvg({ headline, legend, rows, mappings, sentences }: ChartView): string {
 	// Labels and notes are as long as what is drawn makes them.
 	const left = 28 + CHARACTER * Math.max(...rows.map(({ label }) => label.length));
 	const notes = left + BAR_WIDTH + 12;
@@ -38,12 +38,14 @@ export function chartSvg({ headline, legend, rows, mappings }: ChartView): strin
 	const sides = CHARACTER * Math.max(0, ...rows.map(({ side }) => side.length));
 	const bottom = TOP + rows.length * ROW;
 	const widest = groups + (mappings.length === 0 ? sides : mappings.length * GROUP_WIDTH) + 16;
-	const width = Math.max(widest, 32 + 7.2 * legend.drawing.length, 32 + 9 * headline.length);
-	const height = bottom + (mappings.length === 0 ? 16 : 40 + mappings.length * 20);
+	const longest = Math.max(0, ...sentences.map((sentence) => sentence.length));
+	const width = Math.max(widest, 32 + 7.2 * Math.max(legend.drawing.length, longest), 32 + 9 * headline.length);
+	const below = bottom + (mappings.length === 0 ? 16 : 40 + mappings.length * 20);
+	const height = below + (sentences.length === 0 ? 0 : 8 + sentences.length * 20);
 	const parts = [
 		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="title description">`,
 		`<title id="title">${escapeXml(headline)}</title>`,
-		`<desc id="description">${escapeXml(description(rows, mappings))}</desc>`,
+		`<desc id="description">${escapeXml([description(rows, mappings), ...sentences].join("; "))}</desc>`,
 		`<style>${STYLE}</style>`,
 		`<rect class="paper" width="${width}" height="${height}"/>`,
 		text(16, 28, headline, "title"),
@@ -67,6 +69,7 @@ export function chartSvg({ headline, legend, rows, mappings }: ChartView): strin
 			text(16, bottom + 28 + index * 20, `${index + 1}  ${mappingSentence(mapping)}`),
 		);
 	}
+	for (const [index, sentence] of sentences.entries()) parts.push(text(16, below + 8 + index * 20, sentence));
 	return `${parts.join("\n")}\n</svg>\n`;
 }
 

@@ -11,7 +11,8 @@ export function chartText(view: ChartView): string {
 	const lines = rows.map((row) =>
 		`${row.label.padEnd(labelWidth)} ${barText(row)} ${row.note.padEnd(noteWidth)}  ${row.side}`.trimEnd(),
 	);
-	return [headline, legend.text, "", ...lines, ...mappingLines(view, labelWidth)].join("\n");
+	const below = view.sentences.length === 0 ? [] : ["", ...view.sentences];
+	return [headline, legend.text, "", ...lines, ...mappingLines(view, labelWidth), ...below].join("\n");
 }
 
 /** A bar of something is never shown as nothing. */

@@ -20,6 +20,8 @@ export interface ChartView {
 	readonly legend: { readonly text: string; readonly drawing: string };
 	readonly rows: readonly ChartRow[];
 	readonly mappings: readonly TierMapping[];
+	/** Below everything. */
+	readonly sentences: readonly string[];
 }
 
 export function chartView(data: ChartData): ChartView {
@@ -44,5 +46,6 @@ export function chartView(data: ChartData): ChartView {
 			side: queue.arrivals.join(", "),
 		})),
 		mappings: data.mappings,
+		sentences: data.promises,
 	};
 }

@@ -38,6 +38,68 @@ export interface QueueStatus {
 	readonly paused: boolean;
 	readonly weight: number;
 	readonly max_depth: number | null;
+	readonly reserved_tps: number;
+	readonly limit_tps: number | null;
+	readonly limit_rps: number | null;
+}
+
+/** What the whole gateway promised, and how it stands. */
+export interface Promises {
+	readonly capacity: CapacityStatus;
+	readonly windows: readonly Item[];
+	/** Budgets near their limit, fullest first. */
+	readonly budgets: readonly Item[];
+}
+
+interface CapacityStatus {
+	readonly max_tps: number | null;
+	readonly internal_tps: number;
+	readonly internal_usage_pct: number | null;
+	readonly external_allowed: boolean;
+	readonly guard: {
+		readonly enabled: boolean;
+		readonly internal_limit_pct: number;
+		readonly opens_in_sec: number | null;
+		readonly held: number;
+		readonly rejected_total: number;
+	};
+	readonly providers: readonly { readonly pool: string; readonly headroom_pct: number }[];
+}
+
+const NEARLY_SPENT_PCT = 80;
+const SHOWN_BUDGETS = 5;
+
+export async function promisesNow(client: AdminClient): Promise<Promises> {
+	const [capacity, preview, quotas] = await Promise.all([
+		callJson<CapacityStatus>(client, "GET", "/capacity/status"),
+		callJson<{ readonly windows: readonly Item[] }>(client, "GET", "/time-windows/preview"),
+		callJson<{ readonly quotas: readonly Item[] }>(
+			client,
+			"GET",
+			`/quotas${queryOf({ min_usage_pct: NEARLY_SPENT_PCT, limit: SHOWN_BUDGETS })}`,
+		),
+	]);
+	return { capacity, windows: preview.windows, budgets: quotas.quotas };
+}
+
+/** Undefined where nothing was promised. */
+export function promisesText({ capacity, windows, budgets }: Promises): string | undefined {
+	const lines = [
+		...guardLines(capacity),
+		...windows.map((window) => `time window ${window["name"]} holds until ${window["active_until"]}`),
+		...budgets.map((budget) => {
+			const where = budget["environment"] === null ? budget["node"] : `${budget["node"]} in ${budget["environment"]}`;
+			return `budget of ${where}: ${budget["used_value"]} of ${budget["limit_value"]} ${budget["limit_dimension"]} used (${budget["usage_pct"]} %), until ${budget["window_end"]}`;
+		}),
+	];
+	return lines.length === 0 ? undefined : lines.join("\n");
+}
+
+function guardLines({ guard, external_allowed: isOpen, max_tps: max, ...usage }: CapacityStatus): readonly string[] {
+	if (!guard.enabled) return [];
+	const state = isOpen ? "open" : `closed to external work for ${guard.opens_in_sec} s at least`;
+	const use = `internal ${Math.round(usage.internal_tps)} of ${max} tokens/s (${Math.round(usage.internal_usage_pct ?? 0)} %, limit ${guard.internal_limit_pct} %)`;
+	return [`capacity guard ${state}: ${use}, ${guard.held} held, ${guard.rejected_total} refused`];
 }
 
 /** Of one pool, or of all. */
@@ -72,6 +134,12 @@ export function poolText(
 		capacity.endpoints_up === capacity.endpoints
 			? ""
 			: `, ${capacity.endpoints_up} of ${capacity.endpoints} endpoints up`;
+	const isAny = (of: (queue: QueueStatus) => number | null) => status.queues.some((queue) => (of(queue) ?? 0) > 0);
+	const columns = {
+		reserved: isAny((queue) => queue.reserved_tps),
+		tps: isAny((queue) => queue.limit_tps),
+		rps: isAny((queue) => queue.limit_rps),
+	};
 	const rows = status.queues.map((queue, index) => {
 		const earlier = before?.status.queues[index];
 		const served =
@@ -88,6 +156,9 @@ export function poolText(
 			timeouts: queue.total_timeout,
 			dropped: queue.total_dropped,
 			weight: Number(queue.weight.toPrecision(4)),
+			...(columns.reserved ? { "reserved/s": queue.reserved_tps === 0 ? "-" : queue.reserved_tps } : {}),
+			...(columns.tps ? { "at most/s": limitText(queue.limit_tps) } : {}),
+			...(columns.rps ? { "requests/s": limitText(queue.limit_rps) } : {}),
 			state: queue.paused ? "paused" : "open",
 		};
 	});
@@ -127,6 +198,10 @@ export function accountsText(accounts: readonly Item[]): string {
 export function durationText(ms: number): string {
 	if (ms < 1000) return `${Math.round(ms)} ms`;
 	return ms < 120_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 60_000)} min`;
+}
+
+function limitText(limit: number | null): string {
+	return limit === null ? "-" : String(Number(limit.toPrecision(4)));
 }
 
 function of(used: number, limit: number | null): string {

@@ -183,6 +183,27 @@ describe("bucket-scheduler visualize", () => {
 		expect(readFileSync(svg, "utf8")).toContain("at most 34.3 rps");
 	});
 
+	it("shows reservations, limits, headroom, guard and preemption", async () => {
+		const path = join(folder, "promises.ini");
+		writeFileSync(
+			path,
+			"[request_scheduler]\nallocator = priority\n[capacity]\nmax_concurrent = 32\nmax_tokens_per_sec = 2000\n" +
+				"[allocator.priority.level.2]\nreserved_tps = 300\nlendable = false\nlimit_tps = 900\n" +
+				"[capacity_guard]\nenabled = true\n[preemption]\nenabled = true\n",
+		);
+		const { out } = await run("bucket-scheduler", "visualize", "--config", path);
+		expect(out).toMatch(/^P2 .*300 tokens\/s reserved, not lent, at most 900 tokens\/s/m);
+		expect(out).toContain("pool default: 3 % of its space is kept for P0, P1");
+		expect(out).toContain(
+			"capacity guard: external, premium, spot are refused while internal work uses 90 % of 2000 tokens/s",
+		);
+		expect(out).toContain("buffer: 200 tokens/s are kept for P0");
+		expect(out).toContain("preemption: P0, P1 may take back work of P3, P4");
+		const json = JSON.parse((await run("bucket-scheduler", "visualize", "--config", path, "--json")).out);
+		expect(json.queues[2]).toMatchObject({ reserved_tps: 300, lendable: false, limit_tps: 900 });
+		expect(json.promises).toHaveLength(4);
+	});
+
 	it("escapes names in SVG", () => {
 		const loaded = loadConfig({ path: SEED });
 		if (!loaded.ok) throw new Error("the seed's file does not load");

@@ -1,5 +1,5 @@
 /**
- * `tokligence top`: queues, capacity and the busiest accounts of the running gateway, drawn again and again. Without a terminal it prints one view
+ * `tokligence top`: queues, capacity, what was promised and the busiest accounts of the running gateway, drawn again and again. Without a terminal it prints one view
  * and ends, as with `--once`; with `--json` a line per view.
  */
 import { setTimeout as delay } from "node:timers/promises";
@@ -7,7 +7,16 @@ import { Command, Option } from "commander";
 import type { AdminClient } from "./admin-client.ts";
 import { wholeNumber } from "./capacity-proposal.ts";
 import { type CommandIo, processIo } from "./config-options.ts";
-import { accountsText, busiestAccounts, type PoolStatus, poolStatuses, poolText } from "./live-view.ts";
+import {
+	accountsText,
+	busiestAccounts,
+	type PoolStatus,
+	type Promises,
+	poolStatuses,
+	poolText,
+	promisesNow,
+	promisesText,
+} from "./live-view.ts";
 import { type Item, type StoreOptions, withAdmin, withStoreOptions } from "./store-access.ts";
 
 interface Options extends StoreOptions {
@@ -33,6 +42,7 @@ interface View {
 	readonly at: number;
 	readonly pools: readonly PoolStatus[];
 	readonly accounts: readonly Item[];
+	readonly promises: Promises;
 }
 
 const CLEAR = "\x1b[H\x1b[2J";
@@ -42,7 +52,9 @@ const QUIT_KEYS = new Set(["q", "Q", "\u0003", "\u001b"]);
 
 export function topCommand(io: CommandIo = processIo(), screen: () => Screen = terminal): Command {
 	return withStoreOptions(new Command("top"))
-		.description("live view of queues, capacity and the busiest accounts; q leaves")
+		.description(
+			"live view of queues, capacity, guard, time windows, budgets nearly spent and the busiest accounts; q leaves",
+		)
 		.option("--pool <name>", "of this pool; otherwise of all")
 		.option("--once", "print one view and end")
 		.addOption(new Option("--interval <seconds>", "between views").argParser(wholeNumber(1, 3600)).default(2))
@@ -88,11 +100,12 @@ async function run(client: AdminClient, options: Options, io: CommandIo, screen:
 }
 
 async function look(client: AdminClient, { pool, accounts }: Options): Promise<View> {
-	const [pools, busiest] = await Promise.all([
+	const [pools, busiest, promises] = await Promise.all([
 		poolStatuses(client, pool),
 		accounts === 0 ? [] : busiestAccounts(client, pool, accounts),
+		promisesNow(client),
 	]);
-	return { at: Date.now(), pools, accounts: busiest };
+	return { at: Date.now(), pools, accounts: busiest, promises };
 }
 
 function viewText(view: View, before: View | undefined): string {
@@ -101,7 +114,7 @@ function viewText(view: View, before: View | undefined): string {
 		const earlier = before?.pools.find(({ pool }) => pool === status.pool);
 		return poolText(status, earlier === undefined ? undefined : { status: earlier, seconds });
 	});
-	return [...pools, accountsText(view.accounts)].join("\n\n");
+	return [...pools, promisesText(view.promises) ?? [], accountsText(view.accounts)].flat().join("\n\n");
 }
 
 /** Lines are cut at the edges: a screen that scrolls cannot be drawn over. */

@@ -12,7 +12,7 @@ import { chartSvg } from "./chart-svg.ts";
 import { chartText } from "./chart-text.ts";
 import { type ChartView, chartView } from "./chart-view.ts";
 import { type CommandIo, EXIT_FAILURE, loadOrReport, processIo } from "./config-options.ts";
-import { poolStatuses } from "./live-view.ts";
+import { poolStatuses, promisesNow, promisesText } from "./live-view.ts";
 import { type StoreOptions, withAdmin, withStoreOptions } from "./store-access.ts";
 
 const EXAMPLES = `
@@ -81,13 +81,22 @@ async function drawLive(
 	const again = isTerminal && options.json !== true && options.svg === undefined;
 	do {
 		const status = await callJson<LiveStatus>(client, "GET", `/scheduler/status${queryOf({ pool: options.pool })}`);
+		const promises = options.json === true ? undefined : promisesText(await promisesNow(client));
 		if (again) io.out("\u001b[2J\u001b[H");
 		// The other half of the same pool is a part of the picture.
 		const others =
 			status.router === undefined || options.pool !== undefined || options.json === true
 				? []
 				: (await poolStatuses(client, undefined)).slice(1);
-		draw([status, ...others].map(liveView), status, options, io);
+		const sentences = promises?.split("\n");
+		const views = [status, ...others];
+		// What the whole gateway promised stands once, at the end.
+		draw(
+			views.map((one, index) => liveView(one, index === views.length - 1 ? sentences : [])),
+			status,
+			options,
+			io,
+		);
 	} while (again && (await pause(options.interval * 1000)));
 }
 

@@ -62,7 +62,7 @@ export class Metrics {
 		for (const [code, count] of this.#counters.refused)
 			text.sample("tokligence_scheduler_refused_total", { code }, count);
 		text.family("tgw_external_rejected_total", "counter", "External requests that the capacity guard refused.");
-		text.sample("tgw_external_rejected_total", {}, this.#counters.refused.get("capacity_guard") ?? 0);
+		text.sample("tgw_external_rejected_total", {}, this.externalRejected);
 		text.family("tgw_header_routing_total", "counter", "Requests routed by trusted headers.");
 		for (const [key, count] of this.#counters.headerRouted) {
 			const [source, environment] = key.split(" ") as [string, string];
@@ -70,6 +70,11 @@ export class Metrics {
 		}
 		for (const extra of this.#extra) text.lines(extra());
 		return text.toString();
+	}
+
+	/** External requests that the capacity guard refused. */
+	get externalRejected(): number {
+		return this.#counters.refused.get("capacity_guard") ?? 0;
 	}
 
 	#queueFamilies(text: MetricsText): void {
@@ -80,6 +85,12 @@ export class Metrics {
 		family("dequeued_total", "counter", "Requests dispatched from a queue.", (pool, q) => pool.queues[q]!.dispatched);
 		family("timeout_total", "counter", "Requests evicted at their deadline.", (pool, q) => pool.queues[q]!.timedOut);
 		family("waiting_tokens", "gauge", "Estimated tokens of what waits.", (pool, q) => pool.queues[q]!.waitingTokens);
+		family(
+			"reserved_tps",
+			"gauge",
+			"Tokens per second that a queue is assured of.",
+			(pool, queue) => pool.queues[queue]!.reservedTps ?? 0,
+		);
 		const name = "tokligence_scheduler_dropped_total";
 		text.family(name, "counter", "Requests that ended without having run, by reason.");
 		this.#forShown((pool, shown, labels) => {
@@ -186,6 +197,9 @@ export class Metrics {
 				[{ dimension: "inflight_tokens" }, tokens],
 			];
 		});
+		family("tokligence_capacity_headroom_ratio", "gauge", "Space closed to all but the best queues.", (pool) => [
+			[{}, pool.capacity.headroom],
+		]);
 		family(
 			"tokligence_capacity_hold_seconds_total",
 			"counter",

@@ -29,6 +29,7 @@ class RecordingScheduler implements SchedulerAdmin {
 				maxInflightTokens: Number.POSITIVE_INFINITY,
 			},
 			preemptionsTotal: 0,
+			preemption: { enabled: true, victims: [1], preemptorMax: 0, wastedTokens: 7 },
 		};
 	}
 
@@ -148,6 +149,19 @@ test("status in the documented shape; infinity is null", async () => {
 	const unknown = await call("GET", "/scheduler/status?pool=huge");
 	expect(unknown.status).toBe(404);
 	expect(unknown.body.error).toMatchObject({ param: "pool", message: expect.stringContaining("default, large") });
+});
+
+test("preemptions: who may cause them, and whose work", async () => {
+	const { call } = await adminFixture({ scheduler: new RecordingScheduler() });
+	expect((await call("GET", "/scheduler/preemptions")).body).toEqual({
+		pool: "default",
+		enabled: true,
+		victims: ["P1"],
+		preemptors: ["P0"],
+		preemptions_total: 0,
+		wasted_tokens: 7,
+		recent: [],
+	});
 });
 
 test("a queue goes by number, label or name; each change reaches its pool and the audit log", async () => {

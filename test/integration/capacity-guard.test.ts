@@ -57,9 +57,12 @@ test("external tiers are refused while internal work uses its share, internal on
 	const status = await capacityStatus(bed);
 	expect(status).toMatchObject({ max_tps: 1, buffer_tps: 0, external_allowed: false, active_time_window: null });
 	expect(status.internal_usage_pct).toBeGreaterThan(90);
+	expect(status.guard).toMatchObject({ enabled: true, internal_limit_pct: 90, rejected_total: 4, held: 0 });
+	expect((status.guard as { opens_in_sec: number }).opens_in_sec).toBeGreaterThan(0);
 	expect(status.providers).toMatchObject([{ pool: "default", max_concurrent: 64, endpoints_up: 1, degraded: false }]);
 	const metrics = await (await fetch(`${bed.gateway.adminUrl}/metrics`)).text();
 	expect(metrics).toContain("tgw_external_rejected_total 4");
+	expect(metrics).toContain("tgw_external_allowed 0");
 	expect(metrics).toContain("tgw_capacity_max_tps 1");
 	expect(metrics).toMatch(/tgw_capacity_internal_tps [1-9]/);
 	expect(atRest(bed)).toBe(true);

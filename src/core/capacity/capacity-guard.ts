@@ -38,8 +38,6 @@ export class CapacityGuard {
 	#settings: GuardSettings;
 	#external: ReadonlySet<string>;
 	#closedAt: Millis | undefined;
-	/** External requests that it kept out. */
-	rejected = 0;
 
 	constructor(settings: GuardSettings) {
 		this.#settings = settings;

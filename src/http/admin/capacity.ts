@@ -1,6 +1,7 @@
 /** Admin operation on capacity: what the guard sees, and how full each pool is (design 06 §2). */
 import { z } from "zod";
-import type { GuardStatus } from "../../core/capacity/capacity-guard.ts";
+import type { GuardSettings, GuardStatus } from "../../core/capacity/capacity-guard.ts";
+import { MILLIS_PER_SECOND, type Millis } from "../../core/model/units.ts";
 import { answer, type Operation, operation } from "./operation.ts";
 import { running } from "./scheduler.ts";
 import type { SchedulerStatus } from "./scheduler-admin.ts";
@@ -9,8 +10,16 @@ import { isRefusal } from "./validation.ts";
 /** What the process knows beside the scheduler's own counters. */
 export interface CapacityAdmin {
 	guard(): GuardStatus;
-	/** Name of the time window that changes capacity now. */
-	activeTimeWindow(): string | undefined;
+	guardSettings(): GuardSettings;
+	/** The soonest that a closed guard could open again, from now. */
+	guardOpensInMs(): Millis;
+	/** External requests that wait for the guard now, and those that it refused since the start. */
+	guardHeld(): number;
+	guardRejected(): number;
+	/** Names of the time windows that hold now, in order. */
+	activeWindows(): readonly string[];
+	/** Part of a pool's space that is closed to all but the best queues. */
+	headroom(pool: string): number;
 	/** Requests that wait inside the engine of a pool, where something watches that. */
 	engineQueue(pool: string): number | undefined;
 	/** Whether nothing can be learnt of a pool, and estimates hold. */
@@ -31,6 +40,7 @@ const shownProvider = z.object({
 	endpoints_up: z.number(),
 	engine_queue: z.number().nullable(),
 	degraded: z.boolean(),
+	headroom_pct: z.number().describe("of its space, closed to all but the best queues"),
 });
 
 const shownCapacity = z.object({
@@ -42,6 +52,19 @@ const shownCapacity = z.object({
 	total_usage_pct: z.number().nullable(),
 	external_allowed: z.boolean(),
 	active_time_window: z.string().nullable(),
+	active_time_windows: z.array(z.string()),
+	guard: z.object({
+		enabled: z.boolean(),
+		action: z.enum(["reject", "queue"]),
+		internal_limit_pct: z.number().describe("as a time window has it, where one moves it"),
+		resume_pct: z.number(),
+		buffer_pct: z.number(),
+		buffer_for: z.array(z.number()),
+		external_tiers: z.array(z.string()),
+		opens_in_sec: z.number().nullable().describe("the soonest, while it is closed"),
+		held: z.number().int().describe("external requests that wait for it now"),
+		rejected_total: z.number().int(),
+	}),
 	providers: z.array(shownProvider),
 });
 
@@ -60,7 +83,28 @@ function showProvider({ pool, capacity }: SchedulerStatus, admin: CapacityAdmin)
 		endpoints_up: capacity.endpointsUp,
 		engine_queue: finite(admin.engineQueue(pool)),
 		degraded: admin.isDegraded(pool),
+		headroom_pct: percentOf(admin.headroom(pool)),
 	};
+}
+
+function showGuard(admin: CapacityAdmin, isOpen: boolean): z.infer<typeof shownCapacity>["guard"] {
+	const settings = admin.guardSettings();
+	return {
+		enabled: settings.enabled,
+		action: settings.action,
+		internal_limit_pct: percentOf(settings.internalLimit),
+		resume_pct: percentOf(settings.resume),
+		buffer_pct: percentOf(settings.buffer),
+		buffer_for: [...settings.bufferFor],
+		external_tiers: [...settings.externalTiers],
+		opens_in_sec: isOpen ? null : Math.ceil(admin.guardOpensInMs() / MILLIS_PER_SECOND),
+		held: admin.guardHeld(),
+		rejected_total: admin.guardRejected(),
+	};
+}
+
+function percentOf(fraction: number): number {
+	return Math.round(fraction * 1e6) / 1e4;
 }
 
 /** JSON knows no infinity. */
@@ -90,7 +134,9 @@ export const capacityOperations: readonly Operation[] = [
 				internal_usage_pct: percent(internalTps),
 				total_usage_pct: percent(internalTps + externalTps),
 				external_allowed: externalAllowed,
-				active_time_window: admin.activeTimeWindow() ?? null,
+				active_time_window: admin.activeWindows()[0] ?? null,
+				active_time_windows: [...admin.activeWindows()],
+				guard: showGuard(admin, externalAllowed),
 				providers: scheduler.pools.map((pool) => showProvider(scheduler.status(pool)!, admin)),
 			} satisfies z.infer<typeof shownCapacity>);
 		},

@@ -8,6 +8,7 @@ import { decisionOperations } from "./decisions.ts";
 import { explainOperations } from "./explain.ts";
 import type { Operation } from "./operation.ts";
 import { policyOperations } from "./policy.ts";
+import { preemptionOperations } from "./preemptions.ts";
 import { quotaOperations } from "./quotas.ts";
 import { requestOperations } from "./requests.ts";
 import { ruleOperations } from "./rules.ts";
@@ -28,6 +29,7 @@ export const adminOperations: readonly Operation[] = [
 	...auditOperations,
 	...schedulerOperations,
 	...shadowOperations,
+	...preemptionOperations,
 	...capacityOperations,
 	...busiestOperations,
 	...requestOperations,

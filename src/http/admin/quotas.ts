@@ -231,11 +231,22 @@ const list = operation(
 	{
 		method: "GET",
 		path: "/quotas",
-		summary: "List quotas, in order of id",
-		query: z.strictObject(pageQuery),
+		summary:
+			"List quotas, in order of id; with min_usage_pct the budgets used at least so far in this period, fullest first",
+		query: z.strictObject({ ...pageQuery, min_usage_pct: z.coerce.number().min(0).max(1000).optional() }),
 		answer: listAnswer("quotas", shownQuota),
 	},
 	async (context, { query }) => {
+		if (query.min_usage_pct !== undefined) {
+			const least = query.min_usage_pct;
+			const full = context.quotas
+				.views()
+				.map((view) => ({ view, pct: usedPct(view.limit, view.state) }))
+				.filter(({ pct }) => pct >= least)
+				.sort((a, b) => b.pct - a.pct);
+			const items = full.slice(0, query.limit ?? 100).map(({ view }) => showQuota(view.quota, view));
+			return answer(listBody("quotas", { items, nextCursor: null }, (item) => item));
+		}
 		const page = await context.stores.quotas.list(pageOf(query));
 		const items = await shown(context, page.items);
 		return answer(listBody("quotas", { items, nextCursor: page.nextCursor }, (item) => item));

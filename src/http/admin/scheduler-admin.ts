@@ -59,6 +59,14 @@ export interface SchedulerStatus {
 		readonly maxInflightTokens: Tokens;
 	};
 	readonly preemptionsTotal: number;
+	readonly preemption: {
+		readonly enabled: boolean;
+		/** Queues whose work may be taken back. */
+		readonly victims: readonly number[];
+		/** Queues 0..this may cause it. */
+		readonly preemptorMax: number;
+		readonly wastedTokens: Tokens;
+	};
 	/** Of a half of a pool, under the weighted router; 0 to 100. */
 	readonly router?: {
 		readonly sharePct: number;
