@@ -20,27 +20,25 @@ import type { RequestTable } from "./request-table.ts";
 const NONE = -1;
 const SWEEP_PER_SUBMIT = 2;
 const SIBLINGS_SEEN = 256;
-/** `peek` has to look again. */
-const UNKNOWN = -2;
 
-/** Width of a node in 32-bit words, and where its links and counters are. */
-const LINKS = 16;
+/** Width of a node in 32-bit words, a power of two so that its fields are a shift away, and where its links and counters are. */
+const LINK_BITS = 4;
+const LINKS = 1 << LINK_BITS;
 const PARENT = 0;
 const WAITING = 1;
 const RUNNING = 2;
 /** In its parent's heap. */
 const POSITION = 3;
-/** A root is in no heap: of it, the request that `peek` found, while nothing happened since. */
-const TOP = 3;
 /** An idle node is in no heap either. */
 const IDLE_PREVIOUS = 3;
+/** The request that would be served first: of a leaf its oldest, else that of the first child. */
 const HEAD = 4;
 const TAIL = 5;
 const CHILDREN = 6;
 const IDLE_NEXT = 7;
 
 /** The same in doubles: its tags. */
-const TAGS = 8;
+const TAG_BITS = 3;
 const FINISH = 4;
 /** Tag at which its present backlog began: a refund reaches down to it, below V too, but never to credit from before. */
 const FLOOR = 5;
@@ -48,8 +46,8 @@ const FLOOR = 5;
 const VIRTUAL = 6;
 const MAX_FINISH = 7;
 
-/** An entry of a heap: start tag, order of activation, node. Four children each: half the levels of a binary heap. */
-const ENTRY = 3;
+/** An entry of a heap: start tag, order of activation, node, nothing. Four children each: half the levels of a binary heap. */
+const ENTRY = 4;
 const ARITY = 4;
 
 export class FlowTree {
@@ -78,9 +76,8 @@ export class FlowTree {
 	/** A new queue; its node is the handle for everything below. */
 	createRoot(): number {
 		const root = this.#allocate();
-		this.#links[root * LINKS + PARENT] = NONE;
+		this.#links[(root << LINK_BITS) | PARENT] = NONE;
 		this.#index[root] = new Map();
-		this.#links[root * LINKS + TOP] = UNKNOWN;
 		this.#heap[root] = emptyHeap();
 		return root;
 	}
@@ -92,7 +89,7 @@ export class FlowTree {
 
 	/** The node above, -1 for a root. */
 	parentOf(node: number): number {
-		return this.#links[node * LINKS + PARENT]!;
+		return this.#links[(node << LINK_BITS) | PARENT]!;
 	}
 
 	/** The ids from the root (exclusive) to a node: its flow path. */
@@ -103,7 +100,7 @@ export class FlowTree {
 	}
 
 	waiting(node: number): number {
-		return this.#links[node * LINKS + WAITING]!;
+		return this.#links[(node << LINK_BITS) | WAITING]!;
 	}
 
 	/** The leaf of `path` below `root`, made if it is new. */
@@ -141,7 +138,7 @@ export class FlowTree {
 		const index = this.#index[root]!;
 		const last = path.ids.length - 1;
 		const own = index.get(path.ids[last]!);
-		let requests = own === undefined ? 0 : links[own * LINKS + WAITING]!;
+		let requests = own === undefined ? 0 : links[(own << LINK_BITS) | WAITING]!;
 		let tokens = requests * like.tokens;
 		// Cost served in the branch that has been looked at, the new request's included.
 		let served = (requests + 1) * like.cost;
@@ -150,10 +147,10 @@ export class FlowTree {
 			const heap = parent === undefined ? undefined : this.#heap[parent];
 			if (parent === undefined || heap === undefined) continue;
 			const node = index.get(path.ids[step]!) ?? NONE;
-			const virtual = tags[parent * TAGS + VIRTUAL]!;
-			const debt = node === NONE ? 0 : Math.max(0, tags[node * TAGS + FINISH]! - virtual);
+			const virtual = tags[(parent << TAG_BITS) | VIRTUAL]!;
+			const debt = node === NONE ? 0 : Math.max(0, tags[(node << TAG_BITS) | FINISH]! - virtual);
 			const until = debt + served / (step === last ? like.weight : 1);
-			const siblings = heap.length / ENTRY - (node !== NONE && links[node * LINKS + WAITING]! > 0 ? 1 : 0);
+			const siblings = heap.length / ENTRY - (node !== NONE && links[(node << LINK_BITS) | WAITING]! > 0 ? 1 : 0);
 			let seen = 0;
 			let theirRequests = 0;
 			let theirTokens = 0;
@@ -163,11 +160,14 @@ export class FlowTree {
 				const sibling = heap[at + 2]!;
 				if (sibling === node) continue;
 				seen++;
-				const first = this.#first(sibling);
+				const first = links[(sibling << LINK_BITS) | HEAD]!;
 				const cost = costOfRow(first);
 				const weight = step === last ? this.#requests.weight(first) : 1;
 				const gets = Math.max(0, until - Math.max(0, start - virtual)) * weight;
-				const count = Math.min(links[sibling * LINKS + WAITING]!, cost === 0 ? Number.POSITIVE_INFINITY : gets / cost);
+				const count = Math.min(
+					links[(sibling << LINK_BITS) | WAITING]!,
+					cost === 0 ? Number.POSITIVE_INFINITY : gets / cost,
+				);
 				theirRequests += count;
 				theirTokens += count * this.#requests.charge(first);
 				theirCost += count * cost;
@@ -181,47 +181,34 @@ export class FlowTree {
 		return { requests, tokens };
 	}
 
-	/** The request below a waiting node that would be served first. */
-	#first(node: number): number {
-		let at = node;
-		for (let heap = this.#heap[at]; heap !== undefined && heap.length > 0; heap = this.#heap[at]) at = heap[2]!;
-		return this.#links[at * LINKS + HEAD]!;
-	}
-
 	/** Appends a request to its flow. */
 	enqueue(leaf: number, request: number): void {
 		const requests = this.#requests;
 		const links = this.#links;
-		const tail = links[leaf * LINKS + TAIL]!;
+		const tail = links[(leaf << LINK_BITS) | TAIL]!;
 		requests.setNext(request, NONE);
 		requests.setPrevious(request, tail);
-		if (tail === NONE) links[leaf * LINKS + HEAD] = request;
+		if (tail === NONE) links[(leaf << LINK_BITS) | HEAD] = request;
 		else requests.setNext(tail, request);
-		links[leaf * LINKS + TAIL] = request;
-		this.#addWaiting(leaf);
+		links[(leaf << LINK_BITS) | TAIL] = request;
+		this.#addWaiting(leaf, false);
 	}
 
 	/** Puts a request that was taken back at the head of its flow. */
 	enqueueFirst(leaf: number, request: number): void {
 		const requests = this.#requests;
 		const links = this.#links;
-		const head = links[leaf * LINKS + HEAD]!;
+		const head = links[(leaf << LINK_BITS) | HEAD]!;
 		requests.setNext(request, head);
-		if (head === NONE) links[leaf * LINKS + TAIL] = request;
+		if (head === NONE) links[(leaf << LINK_BITS) | TAIL] = request;
 		else requests.setPrevious(head, request);
-		links[leaf * LINKS + HEAD] = request;
-		links[this.#addWaiting(leaf) * LINKS + TOP] = UNKNOWN;
+		links[(leaf << LINK_BITS) | HEAD] = request;
+		this.#addWaiting(leaf, true);
 	}
 
 	/** The request that fairness would serve next, or -1. */
 	peek(root: number): number {
-		const links = this.#links;
-		const known = links[root * LINKS + TOP]!;
-		if (known !== UNKNOWN) return known;
-		let top = NONE;
-		if (links[root * LINKS + WAITING] !== 0) top = this.#first(root);
-		links[root * LINKS + TOP] = top;
-		return top;
+		return this.#links[(root << LINK_BITS) | HEAD]!;
 	}
 
 	/** Takes the request that `peek` named out of its flow and charges its path. */
@@ -231,27 +218,31 @@ export class FlowTree {
 		const tags = this.#tags;
 		let amount = cost / weight;
 		let node = leaf;
-		for (let parent = links[node * LINKS + PARENT]!; parent !== NONE; parent = links[node * LINKS + PARENT]!) {
-			const tag = node * TAGS;
-			const above = parent * TAGS;
+		for (
+			let parent = links[(node << LINK_BITS) | PARENT]!;
+			parent !== NONE;
+			parent = links[(node << LINK_BITS) | PARENT]!
+		) {
+			const tag = node << TAG_BITS;
+			const above = parent << TAG_BITS;
 			const heap = this.#heap[parent]!;
-			const position = links[node * LINKS + POSITION]!;
-			const start = heap[position * ENTRY]!;
+			const position = links[(node << LINK_BITS) | POSITION]!;
+			const start = heap[position]!;
 			const finish = start + amount;
-			if (start > tags[above + VIRTUAL]!) tags[above + VIRTUAL] = start;
-			if (finish > tags[above + MAX_FINISH]!) tags[above + MAX_FINISH] = finish;
-			tags[tag + FINISH] = finish;
-			links[node * LINKS + RUNNING]!++;
-			const left = links[node * LINKS + WAITING]! - 1;
-			links[node * LINKS + WAITING] = left;
+			if (start > tags[above | VIRTUAL]!) tags[above | VIRTUAL] = start;
+			if (finish > tags[above | MAX_FINISH]!) tags[above | MAX_FINISH] = finish;
+			tags[tag | FINISH] = finish;
+			links[(node << LINK_BITS) | RUNNING]!++;
+			const left = links[(node << LINK_BITS) | WAITING]! - 1;
+			links[(node << LINK_BITS) | WAITING] = left;
 			if (left > 0) this.#siftDown(heap, position, finish, ++this.#activations, node);
 			else this.#heapRemove(heap, position, node);
+			this.#followFirst(parent, heap);
 			amount = cost;
 			node = parent;
 		}
-		links[node * LINKS + WAITING]!--;
-		links[node * LINKS + RUNNING]!++;
-		links[node * LINKS + TOP] = UNKNOWN;
+		links[(node << LINK_BITS) | WAITING]!--;
+		links[(node << LINK_BITS) | RUNNING]!++;
 	}
 
 	/** Takes a waiting request out of its flow (cancelled, expired, displaced, moved): nothing is charged. */
@@ -259,48 +250,79 @@ export class FlowTree {
 		this.#unlink(leaf, request);
 		const links = this.#links;
 		let node = leaf;
-		for (let parent = links[node * LINKS + PARENT]!; parent !== NONE; parent = links[node * LINKS + PARENT]!) {
-			const left = links[node * LINKS + WAITING]! - 1;
-			links[node * LINKS + WAITING] = left;
-			if (left === 0) this.#heapRemove(this.#heap[parent]!, links[node * LINKS + POSITION]!, node);
+		for (
+			let parent = links[(node << LINK_BITS) | PARENT]!;
+			parent !== NONE;
+			parent = links[(node << LINK_BITS) | PARENT]!
+		) {
+			const left = links[(node << LINK_BITS) | WAITING]! - 1;
+			links[(node << LINK_BITS) | WAITING] = left;
+			const heap = this.#heap[parent]!;
+			if (left === 0) this.#heapRemove(heap, links[(node << LINK_BITS) | POSITION]!, node);
+			this.#followFirst(parent, heap);
 			node = parent;
 		}
-		links[node * LINKS + WAITING]!--;
-		links[node * LINKS + TOP] = UNKNOWN;
+		links[(node << LINK_BITS) | WAITING]!--;
 		this.#retire(leaf);
 	}
 
 	/** Moves the finish tags of a path by `delta` cost: positive is more use than charged, negative a refund. */
 	adjust(leaf: number, delta: Cost, weight: number): void {
 		const links = this.#links;
-		const tags = this.#tags;
 		let amount = delta / weight;
 		let node = leaf;
-		for (let parent = links[node * LINKS + PARENT]!; parent !== NONE; parent = links[node * LINKS + PARENT]!) {
-			const at = node * TAGS;
-			const finish = tags[at + FINISH]! + amount;
-			tags[at + FINISH] = finish;
-			if (finish > tags[parent * TAGS + MAX_FINISH]!) tags[parent * TAGS + MAX_FINISH] = finish;
-			if (links[node * LINKS + WAITING]! > 0) {
-				const heap = this.#heap[parent]!;
-				const position = links[node * LINKS + POSITION]!;
-				const tag = heap[position * ENTRY]!;
-				const order = heap[position * ENTRY + 1]!;
-				const start = Math.max(finish, tags[at + FLOOR]!);
-				if (start < tag) this.#siftUp(heap, position, start, order, node);
-				else if (start > tag) this.#siftDown(heap, position, start, order, node);
-			}
+		for (
+			let parent = links[(node << LINK_BITS) | PARENT]!;
+			parent !== NONE;
+			parent = links[(node << LINK_BITS) | PARENT]!
+		) {
+			this.#moveFinish(node, parent, amount);
 			amount = delta;
 			node = parent;
 		}
-		links[node * LINKS + TOP] = UNKNOWN;
 	}
 
-	/** A dispatched request of this flow ended or was taken back. */
-	release(leaf: number): void {
+	/** A dispatched request of this flow ended or was taken back; `delta` as in `adjust`. */
+	release(leaf: number, delta: Cost, weight: number): void {
 		const links = this.#links;
-		for (let node = leaf; node !== NONE; node = links[node * LINKS + PARENT]!) links[node * LINKS + RUNNING]!--;
-		if (links[leaf * LINKS + WAITING] === 0) this.#retire(leaf);
+		let amount = delta / weight;
+		let node = leaf;
+		for (
+			let parent = links[(node << LINK_BITS) | PARENT]!;
+			parent !== NONE;
+			parent = links[(node << LINK_BITS) | PARENT]!
+		) {
+			links[(node << LINK_BITS) | RUNNING]!--;
+			if (amount !== 0) this.#moveFinish(node, parent, amount);
+			amount = delta;
+			node = parent;
+		}
+		links[(node << LINK_BITS) | RUNNING]!--;
+		if (links[(leaf << LINK_BITS) | WAITING] === 0) this.#retire(leaf);
+	}
+
+	#moveFinish(node: number, parent: number, amount: Cost): void {
+		const links = this.#links;
+		const tags = this.#tags;
+		const at = node << TAG_BITS;
+		const finish = tags[at | FINISH]! + amount;
+		tags[at | FINISH] = finish;
+		if (finish > tags[(parent << TAG_BITS) | MAX_FINISH]!) tags[(parent << TAG_BITS) | MAX_FINISH] = finish;
+		if (links[(node << LINK_BITS) | WAITING] === 0) return;
+		const heap = this.#heap[parent]!;
+		const position = links[(node << LINK_BITS) | POSITION]!;
+		const tag = heap[position]!;
+		const order = heap[position + 1]!;
+		const start = Math.max(finish, tags[at | FLOOR]!);
+		if (start < tag) this.#siftUp(heap, position, start, order, node);
+		else if (start > tag) this.#siftDown(heap, position, start, order, node);
+		this.#followFirst(parent, heap);
+	}
+
+	/** After a change among the children of `parent`, or of what the first of them would serve first. */
+	#followFirst(parent: number, heap: readonly number[]): void {
+		const links = this.#links;
+		links[(parent << LINK_BITS) | HEAD] = heap.length === 0 ? NONE : links[(heap[2]! << LINK_BITS) | HEAD]!;
 	}
 
 	#lookUp(root: number, ids: readonly string[]): number {
@@ -312,9 +334,9 @@ export class FlowTree {
 			let child = index.get(id);
 			if (child === undefined) {
 				child = this.#allocate();
-				this.#links[child * LINKS + PARENT] = node;
+				this.#links[(child << LINK_BITS) | PARENT] = node;
 				this.#id[child] = id;
-				this.#links[node * LINKS + CHILDREN]!++;
+				this.#links[(node << LINK_BITS) | CHILDREN]!++;
 				this.#heap[node] ??= emptyHeap();
 				index.set(id, child);
 			}
@@ -323,45 +345,48 @@ export class FlowTree {
 		return node;
 	}
 
-	/** One more waits in a leaf; returns its root. */
-	#addWaiting(leaf: number): number {
+	/** One more waits in a leaf, `first` or last of it. */
+	#addWaiting(leaf: number, first: boolean): void {
 		const links = this.#links;
 		const tags = this.#tags;
 		let node = leaf;
-		let changed = false;
-		for (let parent = links[node * LINKS + PARENT]!; parent !== NONE; parent = links[node * LINKS + PARENT]!) {
-			const count = links[node * LINKS + WAITING]!;
-			links[node * LINKS + WAITING] = count + 1;
+		let changed = first;
+		for (
+			let parent = links[(node << LINK_BITS) | PARENT]!;
+			parent !== NONE;
+			parent = links[(node << LINK_BITS) | PARENT]!
+		) {
+			const count = links[(node << LINK_BITS) | WAITING]!;
+			links[(node << LINK_BITS) | WAITING] = count + 1;
 			if (count === 0) {
 				changed = true;
-				if (links[node * LINKS + IDLE_NEXT] !== NONE) this.#idleRemove(node);
-				const start = Math.max(tags[node * TAGS + FINISH]!, tags[parent * TAGS + VIRTUAL]!);
-				tags[node * TAGS + FLOOR] = start;
+				if (links[(node << LINK_BITS) | IDLE_NEXT] !== NONE) this.#idleRemove(node);
+				const start = Math.max(tags[(node << TAG_BITS) | FINISH]!, tags[(parent << TAG_BITS) | VIRTUAL]!);
+				tags[(node << TAG_BITS) | FLOOR] = start;
 				const heap = this.#heap[parent]!;
 				const order = ++this.#activations;
-				heap.push(start, order, node);
-				this.#siftUp(heap, heap.length / ENTRY - 1, start, order, node);
+				heap.push(start, order, node, 0);
+				this.#siftUp(heap, heap.length - ENTRY, start, order, node);
 			}
+			if (changed) this.#followFirst(parent, this.#heap[parent]!);
 			node = parent;
 		}
-		links[node * LINKS + WAITING]!++;
-		if (changed) links[node * LINKS + TOP] = UNKNOWN;
-		return node;
+		links[(node << LINK_BITS) | WAITING]!++;
 	}
 
 	#unlink(leaf: number, request: number): void {
 		const requests = this.#requests;
 		const links = this.#links;
 		const after = requests.next(request);
-		if (links[leaf * LINKS + HEAD] === request) {
+		if (links[(leaf << LINK_BITS) | HEAD] === request) {
 			// The new head keeps what it knows of the one before it: nobody asks, and its row is cold.
-			links[leaf * LINKS + HEAD] = after;
-			if (after === NONE) links[leaf * LINKS + TAIL] = NONE;
+			links[(leaf << LINK_BITS) | HEAD] = after;
+			if (after === NONE) links[(leaf << LINK_BITS) | TAIL] = NONE;
 			return;
 		}
 		const before = requests.previous(request);
 		requests.setNext(before, after);
-		if (after === NONE) links[leaf * LINKS + TAIL] = before;
+		if (after === NONE) links[(leaf << LINK_BITS) | TAIL] = before;
 		else requests.setPrevious(after, before);
 	}
 
@@ -370,26 +395,29 @@ export class FlowTree {
 		const links = this.#links;
 		const tags = this.#tags;
 		for (let node = leaf; node !== NONE; ) {
-			if (links[node * LINKS + WAITING]! > 0 || links[node * LINKS + RUNNING]! > 0) return;
-			const at = node * TAGS;
-			if (tags[at + MAX_FINISH]! > tags[at + VIRTUAL]!) tags[at + VIRTUAL] = tags[at + MAX_FINISH]!;
-			const parent = links[node * LINKS + PARENT]!;
+			if (links[(node << LINK_BITS) | WAITING]! > 0 || links[(node << LINK_BITS) | RUNNING]! > 0) return;
+			const at = node << TAG_BITS;
+			if (tags[at | MAX_FINISH]! > tags[at | VIRTUAL]!) tags[at | VIRTUAL] = tags[at | MAX_FINISH]!;
+			const parent = links[(node << LINK_BITS) | PARENT]!;
 			if (parent === NONE) return;
-			if (!this.#dropIfSettled(node) && links[node * LINKS + IDLE_NEXT] === NONE) this.#idleInsert(node);
+			if (!this.#dropIfSettled(node) && links[(node << LINK_BITS) | IDLE_NEXT] === NONE) this.#idleInsert(node);
 			node = parent;
 		}
 	}
 
 	#dropIfSettled(node: number): boolean {
 		const links = this.#links;
-		const at = node * LINKS;
-		const parent = links[at + PARENT]!;
-		if (links[at + CHILDREN]! > 0 || this.#tags[node * TAGS + FINISH]! > this.#tags[parent * TAGS + VIRTUAL]!) {
+		const at = node << LINK_BITS;
+		const parent = links[at | PARENT]!;
+		if (
+			links[at | CHILDREN]! > 0 ||
+			this.#tags[(node << TAG_BITS) | FINISH]! > this.#tags[(parent << TAG_BITS) | VIRTUAL]!
+		) {
 			return false;
 		}
-		if (links[at + IDLE_NEXT] !== NONE) this.#idleRemove(node);
+		if (links[at | IDLE_NEXT] !== NONE) this.#idleRemove(node);
 		this.#index[this.#rootOf(parent)]!.delete(this.#id[node]!);
-		links[parent * LINKS + CHILDREN]!--;
+		links[(parent << LINK_BITS) | CHILDREN]!--;
 		this.#generations[node]!++;
 		this.#id[node] = "";
 		this.#free.push(node);
@@ -399,7 +427,7 @@ export class FlowTree {
 	#sweep(count: number): void {
 		for (let i = 0; i < count && this.#idleHand !== NONE; i++) {
 			const node = this.#idleHand;
-			this.#idleHand = this.#links[node * LINKS + IDLE_NEXT]!;
+			this.#idleHand = this.#links[(node << LINK_BITS) | IDLE_NEXT]!;
 			this.#dropIfSettled(node);
 		}
 	}
@@ -416,30 +444,30 @@ export class FlowTree {
 		const links = this.#links;
 		const hand = this.#idleHand;
 		if (hand === NONE) {
-			links[node * LINKS + IDLE_NEXT] = node;
-			links[node * LINKS + IDLE_PREVIOUS] = node;
+			links[(node << LINK_BITS) | IDLE_NEXT] = node;
+			links[(node << LINK_BITS) | IDLE_PREVIOUS] = node;
 			this.#idleHand = node;
 			return;
 		}
-		const last = links[hand * LINKS + IDLE_PREVIOUS]!;
-		links[node * LINKS + IDLE_NEXT] = hand;
-		links[node * LINKS + IDLE_PREVIOUS] = last;
-		links[last * LINKS + IDLE_NEXT] = node;
-		links[hand * LINKS + IDLE_PREVIOUS] = node;
+		const last = links[(hand << LINK_BITS) | IDLE_PREVIOUS]!;
+		links[(node << LINK_BITS) | IDLE_NEXT] = hand;
+		links[(node << LINK_BITS) | IDLE_PREVIOUS] = last;
+		links[(last << LINK_BITS) | IDLE_NEXT] = node;
+		links[(hand << LINK_BITS) | IDLE_PREVIOUS] = node;
 	}
 
 	#idleRemove(node: number): void {
 		const links = this.#links;
-		const after = links[node * LINKS + IDLE_NEXT]!;
+		const after = links[(node << LINK_BITS) | IDLE_NEXT]!;
 		if (after === node) {
 			this.#idleHand = NONE;
 		} else {
-			const before = links[node * LINKS + IDLE_PREVIOUS]!;
-			links[before * LINKS + IDLE_NEXT] = after;
-			links[after * LINKS + IDLE_PREVIOUS] = before;
+			const before = links[(node << LINK_BITS) | IDLE_PREVIOUS]!;
+			links[(before << LINK_BITS) | IDLE_NEXT] = after;
+			links[(after << LINK_BITS) | IDLE_PREVIOUS] = before;
 			if (this.#idleHand === node) this.#idleHand = after;
 		}
-		links[node * LINKS + IDLE_NEXT] = NONE;
+		links[(node << LINK_BITS) | IDLE_NEXT] = NONE;
 	}
 
 	// Heaps of children by (start tag, order of activation). Both sifts file a node with that key from a free place on.
@@ -448,70 +476,72 @@ export class FlowTree {
 		const links = this.#links;
 		let at = from;
 		while (at > 0) {
-			const up = Math.floor((at - 1) / ARITY);
-			const otherTag = heap[up * ENTRY]!;
-			if (otherTag < tag || (otherTag === tag && heap[up * ENTRY + 1]! < order)) break;
-			const other = heap[up * ENTRY + 2]!;
-			put(heap, at, otherTag, heap[up * ENTRY + 1]!, other);
-			links[other * LINKS + POSITION] = at;
+			const up = above(at);
+			const otherTag = heap[up]!;
+			if (otherTag < tag || (otherTag === tag && heap[up + 1]! < order)) break;
+			const other = heap[up + 2]!;
+			put(heap, at, otherTag, heap[up + 1]!, other);
+			links[(other << LINK_BITS) | POSITION] = at;
 			at = up;
 			this.heapMoves++;
 		}
 		put(heap, at, tag, order, node);
-		links[node * LINKS + POSITION] = at;
+		links[(node << LINK_BITS) | POSITION] = at;
 	}
 
 	#siftDown(heap: number[], from: number, tag: number, order: number, node: number): void {
 		const links = this.#links;
-		const count = heap.length / ENTRY;
+		const { length } = heap;
 		let at = from;
 		let moves = 0;
-		for (let first = at * ARITY + 1; first < count; first = at * ARITY + 1) {
-			const end = Math.min(first + ARITY, count);
+		for (let first = below(at); first < length; first = below(at)) {
+			const end = Math.min(first + ARITY * ENTRY, length);
 			let best = first;
-			let bestTag = heap[first * ENTRY]!;
-			for (let child = first + 1; child < end; child++) {
-				const childTag = heap[child * ENTRY]!;
-				if (childTag < bestTag || (childTag === bestTag && heap[child * ENTRY + 1]! < heap[best * ENTRY + 1]!)) {
+			let bestTag = heap[first]!;
+			for (let child = first + ENTRY; child < end; child += ENTRY) {
+				const childTag = heap[child]!;
+				if (childTag < bestTag || (childTag === bestTag && heap[child + 1]! < heap[best + 1]!)) {
 					best = child;
 					bestTag = childTag;
 				}
 			}
-			if (tag < bestTag || (tag === bestTag && order < heap[best * ENTRY + 1]!)) break;
-			const other = heap[best * ENTRY + 2]!;
-			put(heap, at, bestTag, heap[best * ENTRY + 1]!, other);
-			links[other * LINKS + POSITION] = at;
+			if (tag < bestTag || (tag === bestTag && order < heap[best + 1]!)) break;
+			const other = heap[best + 2]!;
+			put(heap, at, bestTag, heap[best + 1]!, other);
+			links[(other << LINK_BITS) | POSITION] = at;
 			at = best;
 			moves++;
 		}
 		put(heap, at, tag, order, node);
-		links[node * LINKS + POSITION] = at;
+		links[(node << LINK_BITS) | POSITION] = at;
 		this.heapMoves += moves;
 	}
 
 	#heapRemove(heap: number[], at: number, node: number): void {
-		const last = heap.pop()!;
-		const order = heap.pop()!;
-		const tag = heap.pop()!;
+		const end = heap.length - ENTRY;
+		const tag = heap[end]!;
+		const order = heap[end + 1]!;
+		const last = heap[end + 2]!;
+		heap.length = end;
 		if (last !== node) {
-			const up = Math.floor((at - 1) / ARITY) * ENTRY;
+			const up = above(at);
 			const rises = at > 0 && (tag < heap[up]! || (tag === heap[up]! && order < heap[up + 1]!));
 			if (rises) this.#siftUp(heap, at, tag, order, last);
 			else this.#siftDown(heap, at, tag, order, last);
 		}
-		this.#links[node * LINKS + POSITION] = NONE;
+		this.#links[(node << LINK_BITS) | POSITION] = NONE;
 	}
 
 	#allocate(): number {
 		const node = this.#free.pop() ?? this.#size++;
 		if (node >= this.#capacity) this.#grow();
 		const links = this.#links;
-		const at = node * LINKS;
+		const at = node << LINK_BITS;
 		links.fill(0, at, at + LINKS);
-		links[at + POSITION] = NONE;
-		links[at + HEAD] = NONE;
-		links[at + TAIL] = NONE;
-		links[at + IDLE_NEXT] = NONE;
+		links[at | POSITION] = NONE;
+		links[at | HEAD] = NONE;
+		links[at | TAIL] = NONE;
+		links[at | IDLE_NEXT] = NONE;
 		return node;
 	}
 
@@ -529,9 +559,18 @@ export class FlowTree {
 }
 
 function put(heap: number[], at: number, tag: number, order: number, node: number): void {
-	heap[at * ENTRY] = tag;
-	heap[at * ENTRY + 1] = order;
-	heap[at * ENTRY + 2] = node;
+	heap[at] = tag;
+	heap[at + 1] = order;
+	heap[at + 2] = node;
+}
+
+/** Place of an entry's parent, and of its first child. */
+function above(at: number): number {
+	return ((at - ENTRY) >> 4) << 2;
+}
+
+function below(at: number): number {
+	return (at << 2) + ENTRY;
 }
 
 /** An empty list that the engine stores as doubles from the start: lists of both kinds would slow down every access. */

@@ -26,6 +26,7 @@ import {
 	FLAG_AHEAD,
 	FLAG_ANSWERED,
 	FLAG_BUFFERED,
+	FLAG_EXPECTED,
 	FLAG_IN_WINDOW,
 	FLAG_MAY_UPGRADE,
 	FLAG_OBSERVED,
@@ -34,6 +35,7 @@ import {
 	WAITING,
 } from "./request-table.ts";
 import { createScheduler, type QueueView, type Scheduler } from "./scheduler.ts";
+import type { StartHistory } from "./start-estimate.ts";
 import type { TimingWheel } from "./timing-wheel.ts";
 import { Upgrades } from "./upgrades.ts";
 
@@ -88,6 +90,7 @@ export interface Shared {
 	readonly tree: FlowTree;
 	readonly wheel: TimingWheel;
 	readonly log: DecisionLog;
+	readonly starts: StartHistory;
 	readonly bufferRate: RateBucket | undefined;
 	/** A request left its queue: counters above pools follow. */
 	leftQueue(row: number): void;
@@ -131,13 +134,22 @@ export class Pool implements QueueView {
 	/** Whether any queue is gated: then what `ready` says of one may change without a change of the queue. */
 	anyGated = false;
 	/**
-	 * Whether nothing is to be done when all slots are taken: nobody to preempt, no privileged queue whose rate has to be asked. A
-	 * full pool is the state whose speed matters, and its events then end early.
+	 * Whether nothing is to be done when all slots are taken: nobody to preempt, no privileged queue whose rate has to be asked, no
+	 * other half, nothing too large that must go elsewhere. A full pool is the state whose speed matters, and its events then end early.
 	 */
 	#fullIsFinal = false;
+	/** Of the largest request that ever waited here. */
+	#mostSequences = 0;
+	#mostTokens: Tokens = 0;
+	/** Endpoints that take requests. */
+	#up: number;
 	#reservations: Reservations | undefined;
 	#tokenRate: RateBucket | undefined;
 	#requestRate: RateBucket | undefined;
+	/** No limit on prompt tokens on their way: nobody is counted in the window. */
+	#windowOff = false;
+	/** Whether any rate or reservation counts what is charged. */
+	#metered = false;
 	#weightTotal = 0;
 	#now: Millis = 0;
 	#windowHeld = false;
@@ -149,6 +161,7 @@ export class Pool implements QueueView {
 		this.#shared = shared;
 		this.capacity = settings.capacity;
 		this.endpoints = Array.from({ length: settings.endpoints }, () => new Endpoint());
+		this.#up = settings.endpoints;
 		this.window = new PrefillWindow(settings.capacity.maxPrefillTokens, settings.capacity.prefillWindowMs);
 		const { queues } = shared.settings;
 		this.weights = Float64Array.from(queues, (queue) => queue.weight);
@@ -181,15 +194,22 @@ export class Pool implements QueueView {
 	putBeside(other: Pool): void {
 		this.beside = other;
 		for (const [at, endpoint] of this.endpoints.entries()) endpoint.beside = other.endpoints[at];
+		this.#findGates();
 	}
 
 	get count(): number {
 		return this.queues.length;
 	}
 
+	/** Whether any endpoint takes requests. */
 	get isUp(): boolean {
-		for (const endpoint of this.endpoints) if (endpoint.up) return true;
-		return false;
+		return this.#up > 0;
+	}
+
+	setUp(endpoint: number, up: boolean): void {
+		const target = this.endpoints[endpoint]!;
+		if (target.up !== up) this.#up += up ? 1 : -1;
+		target.up = up;
 	}
 
 	configure(capacity: CapacitySettings, now: Millis): void {
@@ -206,8 +226,8 @@ export class Pool implements QueueView {
 			tokenRate?.spread(capacity.burstSeconds, now);
 			requestRate?.spread(capacity.burstSeconds, now);
 		}
-		this.#findGates();
 		this.#findReservations(now);
+		this.#findGates();
 		this.weightsChanged();
 	}
 
@@ -217,16 +237,16 @@ export class Pool implements QueueView {
 
 	/** Whether a request could ever run here; in a half, also one that neither half alone has the room for, but both together. */
 	couldRun(sequences: number, tokens: Tokens): boolean {
-		if (this.#hasRoom(sequences, tokens)) return true;
+		if (this.#isWithin(sequences, tokens)) return true;
 		const { beside, capacity } = this;
-		if (beside === undefined || capacity.maxConcurrent === 0 || beside.#hasRoom(sequences, tokens)) return false;
+		if (beside === undefined || capacity.maxConcurrent === 0 || beside.#isWithin(sequences, tokens)) return false;
 		return (
 			sequences <= capacity.maxConcurrent + beside.capacity.maxConcurrent &&
 			tokens <= capacity.maxInflightTokens + beside.capacity.maxInflightTokens
 		);
 	}
 
-	#hasRoom(sequences: number, tokens: Tokens): boolean {
+	#isWithin(sequences: number, tokens: Tokens): boolean {
 		return sequences <= this.capacity.maxConcurrent && tokens <= this.capacity.maxInflightTokens;
 	}
 
@@ -259,16 +279,24 @@ export class Pool implements QueueView {
 
 	#findGates(): void {
 		const windowOff = this.window.tokens === Number.POSITIVE_INFINITY;
+		this.#windowOff = windowOff;
 		let privilegedGated = false;
+		this.#metered =
+			this.#tokenRate !== undefined || this.#requestRate !== undefined || this.#reservations !== undefined;
 		for (const [queue, { tokenRate, requestRate, bufferRate }] of this.queues.entries()) {
 			const privileged = this.#privileged.has(queue);
 			const hasRate = tokenRate !== undefined || requestRate !== undefined || bufferRate !== undefined;
+			if (hasRate) this.#metered = true;
 			const ungated = (windowOff || privileged) && !hasRate;
 			this.#ungated[queue] = ungated ? 1 : 0;
 			if (privileged && !ungated) privilegedGated = true;
 		}
 		this.anyGated = this.#ungated.includes(0);
-		this.#fullIsFinal = !privilegedGated && this.#shared.settings.preemption === undefined;
+		this.#fullIsFinal =
+			!privilegedGated &&
+			this.#shared.settings.preemption === undefined &&
+			this.beside === undefined &&
+			this.#isWithin(this.#mostSequences, this.#mostTokens);
 	}
 
 	/** Whether a queue's own ceilings have room at `now`. */
@@ -400,15 +428,23 @@ export class Pool implements QueueView {
 	enqueue(row: number, first: boolean): void {
 		const { requests, tree } = this.#shared;
 		requests.setState(row, WAITING);
-		this.queues[requests.queue(row)]!.waitingTokens += requests.charge(row);
+		const queue = requests.queue(row);
+		const tokens = requests.charge(row);
+		if (tokens > this.#mostTokens) this.#mostTokens = tokens;
+		if (requests.sequences(row) > this.#mostSequences) this.#mostSequences = requests.sequences(row);
+		this.queues[queue]!.waitingTokens += tokens;
 		if (first) tree.enqueueFirst(requests.leaf(row), row);
 		else tree.enqueue(requests.leaf(row), row);
-		this.refreshActive(requests.queue(row));
+		if (this.waiting(queue) === 1) this.refreshActive(queue);
 	}
 
 	/** Takes a waiting row out of its queue without serving it. */
 	leave(row: number): void {
-		const { requests, tree, wheel } = this.#shared;
+		const { requests, tree, wheel, starts } = this.#shared;
+		if ((requests.flags(row) & FLAG_EXPECTED) !== 0) {
+			requests.setFlags(row, requests.flags(row) & ~FLAG_EXPECTED);
+			starts.forget(requests.ticketOf(row));
+		}
 		wheel.cancel(row);
 		tree.remove(requests.leaf(row), row);
 		this.queues[requests.queue(row)]!.waitingTokens -= requests.charge(row);
@@ -443,7 +479,10 @@ export class Pool implements QueueView {
 			endpoint.tokens += more;
 			if ((requests.flags(row) & FLAG_AHEAD) !== 0) endpoint.aheadTokens += more;
 			this.queues[requests.queue(row)]!.inFlightTokens += more;
-			this.#chargeMore(row, more * this.#shared.settings.cost.completionWeight, more, now);
+			const cost = more * this.#shared.settings.cost.completionWeight;
+			this.#shared.tree.adjust(requests.leaf(row), cost, requests.weight(row));
+			this.scheduler.charge(requests.queue(row), cost, false);
+			this.#meter(requests.payer(row), more, 0, now);
 		}
 		const { preemption } = this.#shared.settings;
 		if (preemption !== undefined && endpoint.overdrawnTokens > 0)
@@ -457,14 +496,11 @@ export class Pool implements QueueView {
 		const chargedTokens = requests.charge(row);
 		const chargedCost = this.#chargedCost(row, chargedTokens);
 		this.observer?.ended(row, completion, now);
-		this.#giveBack(row, now);
-		this.#chargeMore(
-			row,
-			costOf(settings.cost, prompt, completion, cached) - chargedCost,
-			prompt + completion - chargedTokens,
-			now,
-		);
-		tree.release(requests.leaf(row));
+		this.#giveBack(row, chargedTokens, now);
+		const cost = costOf(settings.cost, prompt, completion, cached) - chargedCost;
+		tree.release(requests.leaf(row), cost, requests.weight(row));
+		if (cost !== 0) this.scheduler.charge(requests.queue(row), cost, false);
+		this.#meter(requests.payer(row), prompt + completion - chargedTokens, 0, now);
 		this.throughput.record(prompt + completion, now);
 	}
 
@@ -475,17 +511,17 @@ export class Pool implements QueueView {
 		const chargedCost = this.#chargedCost(row, chargedTokens);
 		this.observer?.ended(row, 0, now);
 		if (requests.state(row) === ABORTING) this.wastedTokens += requests.prompt(row) + requests.produced(row);
-		this.#giveBack(row, now);
-		this.#chargeMore(row, -chargedCost, -chargedTokens, now);
-		this.queues[requests.payer(row)]!.requestRate?.debit(-1, now);
-		this.#requestRate?.debit(-1, now);
+		this.#giveBack(row, chargedTokens, now);
+		tree.adjust(requests.leaf(row), -chargedCost, requests.weight(row));
+		this.scheduler.charge(requests.queue(row), -chargedCost, false);
+		this.#meter(requests.payer(row), -chargedTokens, -1, now);
 		requests.setProduced(row, 0);
 		requests.setFlags(row, requests.flags(row) & (FLAG_MAY_UPGRADE | FLAG_OBSERVED | FLAG_BUFFERED));
 		requests.setEndpoint(row, -1);
 		requests.setPayer(row, requests.queue(row));
 		// Waits again before its run is released: a flow with nothing waiting or running could be dropped.
 		this.enqueue(row, true);
-		tree.release(requests.leaf(row));
+		tree.release(requests.leaf(row), 0, 1);
 	}
 
 	/** Upgraded rows that ran too long, or that the lender's own traffic needs gone, go on at their own bucket's cost. */
@@ -528,6 +564,11 @@ export class Pool implements QueueView {
 		return this.blockedBy === "space" ? this.#heldMs + now - this.#heldSince : this.#heldMs;
 	}
 
+	/** Room is held and no slot is free: a request that joins can neither start nor let another start. */
+	get awaitsRoom(): boolean {
+		return this.blockedBy === "space" && this.#fullIsFinal && this.#isFull();
+	}
+
 	dispatchAll(now: Millis): void {
 		if (this.blockedBy === "space") this.#heldMs += now - this.#heldSince;
 		this.#now = now;
@@ -548,6 +589,11 @@ export class Pool implements QueueView {
 				this.blockedBy = "rate";
 				return;
 			}
+			// Whoever would be picked has to wait, so nobody is.
+			if (this.#fullIsFinal && !this.anyGated && this.#isFull()) {
+				this.#hold(this.active.isEmpty && this.#bestEffort.isEmpty ? "none" : "space", now);
+				return;
+			}
 			let queue = this.#reservations === undefined ? -1 : this.#pickReserved(this.#reservations);
 			let payer = queue;
 			if (queue < 0) {
@@ -564,21 +610,22 @@ export class Pool implements QueueView {
 			}
 			// Looking at the head here also brings it near before its turn comes.
 			if (this.#fullIsFinal && this.#isFull() && this.#headCouldRun(queue)) {
-				this.blockedBy = "space";
-				this.#heldSince = now;
+				this.#hold("space", now);
 				return;
 			}
 			const row = this.#head(queue);
-			let endpoint = this.#endpointFor(row, queue);
+			const { requests } = this.#shared;
+			const sequences = requests.sequences(row);
+			const tokens = requests.charge(row);
+			let endpoint = this.#endpointFor(row, queue, sequences, tokens);
 			if (endpoint < 0 && this.#mayPreempt(queue)) endpoint = this.#leastHeldEndpoint(row, queue);
 			if (endpoint >= 0) {
-				this.#dispatch(row, queue, payer, endpoint, false);
-			} else if (!this.#headCouldRun(queue)) {
+				this.#dispatch(row, queue, payer, endpoint, sequences, tokens, false);
+			} else if (!this.couldRun(sequences, tokens)) {
 				this.#shared.cannotRun(row);
 			} else if (this.#privileged.has(queue) || !this.scheduler.ignoresOrder || !this.#dispatchAhead()) {
-				this.blockedBy = "space";
-				this.#heldSince = now;
 				this.needsBoth = this.beside !== undefined && this.#needsBoth(row);
+				this.#hold("space", now);
 				this.#preemptFor(row, queue);
 				return;
 			}
@@ -588,13 +635,20 @@ export class Pool implements QueueView {
 	/** Larger than this half, which has nothing else in its way somewhere. */
 	#needsBoth(row: number): boolean {
 		const { requests } = this.#shared;
-		if (this.#hasRoom(requests.sequences(row), requests.charge(row))) return false;
+		if (this.#isWithin(requests.sequences(row), requests.charge(row))) return false;
 		return this.endpoints.some(({ up, sequences }) => up && sequences === 0);
+	}
+
+	#hold(reason: "space" | "none", now: Millis): void {
+		this.blockedBy = reason;
+		this.#heldSince = now;
 	}
 
 	/** No endpoint has a slot: whatever is picked has to wait. */
 	#isFull(): boolean {
-		for (const endpoint of this.endpoints) {
+		const { endpoints } = this;
+		for (let at = 0; at < endpoints.length; at++) {
+			const endpoint = endpoints[at]!;
 			if (endpoint.up && endpoint.sequences < endpoint.sequencesMax) return false;
 		}
 		return true;
@@ -629,10 +683,12 @@ export class Pool implements QueueView {
 		for (let queue = active.nextCommon(privileged, 0); queue >= 0; queue = active.nextCommon(privileged, queue + 1)) {
 			if (!this.ready(queue)) continue;
 			const row = this.#head(queue);
+			const sequences = requests.sequences(row);
+			const tokens = requests.charge(row);
 			for (let at = 0; at < this.endpoints.length; at++) {
 				const endpoint = this.endpoints[at]!;
-				if (endpoint.up && endpoint.fitsAhead(requests.sequences(row), requests.charge(row))) {
-					this.#dispatch(row, queue, queue, at, true);
+				if (endpoint.up && endpoint.fitsAhead(sequences, tokens)) {
+					this.#dispatch(row, queue, queue, at, sequences, tokens, true);
 					return true;
 				}
 			}
@@ -644,32 +700,20 @@ export class Pool implements QueueView {
 	 * The least loaded endpoint with room, or -1. All load is known exactly here, so looking at every endpoint beats two random
 	 * ones; a preferred endpoint (affinity) wins while its load is within 1.3 of the least.
 	 */
-	#endpointFor(row: number, queue: number): number {
-		const { requests } = this.#shared;
-		const sequences = requests.sequences(row);
-		const tokens = requests.charge(row);
-		const privileged = this.#privileged.has(queue);
-		const preferred = requests.endpoint(row);
+	#endpointFor(row: number, queue: number, sequences: number, tokens: Tokens): number {
+		const { endpoints } = this;
 		const kept = this.#reservations?.keptFrom(queue, (other) => this.shareInFlight(other)) ?? 0;
+		if (endpoints.length === 1) return this.#hasRoom(endpoints[0]!, row, queue, sequences, tokens, kept) ? 0 : -1;
+		const preferred = this.#shared.requests.endpoint(row);
 		let best = -1;
 		let preferredFits = false;
-		for (let at = 0; at < this.endpoints.length; at++) {
-			const endpoint = this.endpoints[at]!;
-			if (!endpoint.up) continue;
-			if (privileged) {
-				if (!endpoint.fitsPrivileged(sequences, tokens)) continue;
-			} else if (
-				!endpoint.fitsOrdinary(sequences, tokens) ||
-				!endpoint.windowOpen(requests.prompt(row), this.window.tokens)
-			) {
-				continue;
-			}
-			const isLarge = this.beside !== undefined && !this.#hasRoom(sequences, tokens);
-			if (kept > 0 && !isLarge && !this.#leavesKept(endpoint, kept, sequences, tokens)) continue;
+		for (let at = 0; at < endpoints.length; at++) {
+			const endpoint = endpoints[at]!;
+			if (!this.#hasRoom(endpoint, row, queue, sequences, tokens, kept)) continue;
 			if (at === preferred) preferredFits = true;
-			if (best < 0 || endpoint.tokens < this.endpoints[best]!.tokens) best = at;
+			if (best < 0 || endpoint.tokens < endpoints[best]!.tokens) best = at;
 		}
-		if (preferredFits && this.endpoints[preferred]!.tokens <= 1.3 * this.endpoints[best]!.tokens) return preferred;
+		if (preferredFits && endpoints[preferred]!.tokens <= 1.3 * endpoints[best]!.tokens) return preferred;
 		return best;
 	}
 
@@ -698,62 +742,70 @@ export class Pool implements QueueView {
 		return best;
 	}
 
-	#dispatch(row: number, queue: number, payer: number, at: number, ahead: boolean): void {
+	#hasRoom(endpoint: Endpoint, row: number, queue: number, sequences: number, tokens: Tokens, kept: number): boolean {
+		if (!endpoint.up) return false;
+		if (kept > 0 && !this.#leavesKept(endpoint, kept, sequences, tokens)) {
+			// Larger than this half: it takes the room of both.
+			if (this.beside === undefined || this.#isWithin(sequences, tokens)) return false;
+		}
+		if (this.#privileged.has(queue)) return endpoint.fitsPrivileged(sequences, tokens);
+		if (!endpoint.fitsOrdinary(sequences, tokens)) return false;
+		return this.#windowOff || endpoint.windowOpen(this.#shared.requests.prompt(row), this.window.tokens);
+	}
+
+	#dispatch(
+		row: number,
+		queue: number,
+		payer: number,
+		at: number,
+		sequences: number,
+		tokens: Tokens,
+		ahead: boolean,
+	): void {
 		const { requests, tree, wheel, log, settings } = this.#shared;
 		const now = this.#now;
 		const endpoint = this.endpoints[at]!;
 		const state = this.queues[queue]!;
-		const tokens = requests.charge(row);
-		const sequences = requests.sequences(row);
 		const cost = this.#costOf(row);
-		wheel.cancel(row);
-		tree.dispatch(requests.leaf(row), row, cost, requests.weight(row));
-		this.#shared.leftQueue(row);
+		const waitMs = now - requests.arrival(row);
+		const privileged = this.#privileged.has(queue);
+		const before = requests.flags(row);
+		if ((before & FLAG_EXPECTED) !== 0) this.#shared.starts.started(requests.ticketOf(row), waitMs);
+		const inWindow = !this.#windowOff && (!privileged || !this.scheduler.ignoresOrder);
+		requests.setFlags(row, (before & ~FLAG_EXPECTED) | (ahead ? FLAG_AHEAD : 0) | (inWindow ? FLAG_IN_WINDOW : 0));
 		requests.setState(row, RUNNING);
 		requests.setEndpoint(row, at);
 		requests.setPayer(row, payer);
+		wheel.cancel(row);
+		tree.dispatch(requests.leaf(row), row, cost, requests.weight(row));
+		requests.setNext(row, endpoint.started(row, now));
+		this.#shared.leftQueue(row);
 		endpoint.sequences += sequences;
 		endpoint.tokens += tokens;
 		endpoint.heldTokens += firstTokens(requests, row);
 		if (ahead) {
 			endpoint.aheadSequences += sequences;
 			endpoint.aheadTokens += tokens;
-			requests.setFlags(row, requests.flags(row) | FLAG_AHEAD);
 		}
-		requests.setNext(row, endpoint.started(row, now));
 		state.waitingTokens -= tokens;
 		state.inFlight += sequences;
 		state.inFlightTokens += tokens;
 		state.dispatched++;
-		const waitMs = now - requests.arrival(row);
 		state.waitMsTotal += waitMs;
-		const privileged = this.#privileged.has(queue);
+		const observed = (before & FLAG_OBSERVED) !== 0;
 		if (this.observer !== undefined) {
-			const observed = (requests.flags(row) & FLAG_OBSERVED) !== 0;
 			const prompt = requests.prompt(row) - requests.cached(row);
 			this.observer.dispatched(row, sequences, prompt, observed, privileged, waitMs, now);
 		}
-		if (!privileged || !this.scheduler.ignoresOrder) {
-			endpoint.prefillTokens += requests.prompt(row);
-			requests.setFlags(row, requests.flags(row) | FLAG_IN_WINDOW);
-		}
+		if (inWindow) endpoint.prefillTokens += requests.prompt(row);
 		if (payer !== queue) {
 			this.upgrades.add(payer, requests.ticketOf(row), queue);
 			this.upgrades.compact(payer, (ticket) => this.isUpgraded(ticket, payer));
 		}
-		if ((requests.flags(row) & FLAG_OBSERVED) === 0 && (requests.flags(row) & FLAG_IN_WINDOW) !== 0) {
-			wheel.set(row, now + this.window.expectedMs(requests.prompt(row)), now);
-		} else if (payer !== queue) {
-			wheel.set(row, now + settings.upgrades.maxTimeMs, now);
-		}
-		const paying = this.queues[payer]!;
-		paying.tokenRate?.debit(tokens, now);
-		paying.bufferRate?.debit(tokens, now);
-		this.#reservations?.charge(payer, tokens, now);
-		paying.requestRate?.debit(1, now);
-		this.#tokenRate?.debit(tokens, now);
-		this.#requestRate?.debit(1, now);
-		this.refreshActive(queue);
+		if (inWindow && !observed) wheel.set(row, now + this.window.expectedMs(requests.prompt(row)), now);
+		else if (payer !== queue) wheel.set(row, now + settings.upgrades.maxTimeMs, now);
+		this.#meter(payer, tokens, 1, now);
+		if (this.waiting(queue) === 0) this.refreshActive(queue);
 		this.scheduler.charge(queue, cost, true);
 		log.push("dispatch", requests.ticketOf(row), this.index, queue, payer, at, "none", waitMs);
 	}
@@ -812,33 +864,34 @@ export class Pool implements QueueView {
 		return costOf(settings.cost, prompt, chargedTokens - prompt, requests.cached(row));
 	}
 
-	#chargeMore(row: number, cost: Cost, tokens: Tokens, now: Millis): void {
-		const { requests, tree } = this.#shared;
-		if (cost !== 0) {
-			tree.adjust(requests.leaf(row), cost, requests.weight(row));
-			this.scheduler.charge(requests.queue(row), cost, false);
-		}
+	/** Debits all rates that a payer's tokens and requests count in. */
+	#meter(payer: number, tokens: Tokens, requests: number, now: Millis): void {
+		if (!this.#metered) return;
+		const paying = this.queues[payer]!;
 		if (tokens !== 0) {
-			const paying = this.queues[requests.payer(row)]!;
 			paying.tokenRate?.debit(tokens, now);
 			paying.bufferRate?.debit(tokens, now);
-			this.#reservations?.charge(requests.payer(row), tokens, now);
+			this.#reservations?.charge(payer, tokens, now);
 			this.#tokenRate?.debit(tokens, now);
+		}
+		if (requests !== 0) {
+			paying.requestRate?.debit(requests, now);
+			this.#requestRate?.debit(requests, now);
 		}
 	}
 
-	#giveBack(row: number, now: Millis): void {
+	#giveBack(row: number, tokens: Tokens, now: Millis): void {
 		const { requests, wheel } = this.#shared;
-		this.leaveWindow(row, now);
+		const flags = requests.flags(row);
+		if ((flags & FLAG_IN_WINDOW) !== 0) this.leaveWindow(row, now);
 		wheel.cancel(row);
 		const endpoint = this.#endpointOf(row);
-		const tokens = requests.charge(row);
 		const sequences = requests.sequences(row);
 		endpoint.sequences -= sequences;
 		endpoint.tokens -= tokens;
 		const held = heldTokens(requests, row);
 		endpoint.heldTokens -= held;
-		if ((requests.flags(row) & FLAG_AHEAD) !== 0) {
+		if ((flags & FLAG_AHEAD) !== 0) {
 			endpoint.aheadSequences -= sequences;
 			endpoint.aheadTokens -= tokens;
 		}
@@ -848,10 +901,12 @@ export class Pool implements QueueView {
 		}
 		const moved = endpoint.ended(requests.next(row));
 		if (moved >= 0) requests.setNext(moved, requests.next(row));
-		const state = this.queues[requests.queue(row)]!;
+		const queue = requests.queue(row);
+		const state = this.queues[queue]!;
 		state.inFlight -= sequences;
 		state.inFlightTokens -= tokens;
-		if (requests.payer(row) !== requests.queue(row)) this.upgrades.remove(requests.payer(row));
+		const payer = requests.payer(row);
+		if (payer !== queue) this.upgrades.remove(payer);
 	}
 
 	#endpointOf(row: number): Endpoint {

@@ -6,6 +6,10 @@ export class QueueSet {
 	/** Counts changes: a reader that remembers it knows whether the set is still the same. */
 	changes = 0;
 
+	get isEmpty(): boolean {
+		return this.next(0) < 0;
+	}
+
 	has(queue: number): boolean {
 		return (this.#words[queue >> 5]! & (1 << (queue & 31))) !== 0;
 	}

@@ -33,9 +33,12 @@ export const FLAG_AHEAD = 8;
 export const FLAG_IN_WINDOW = 16;
 /** Its client sees nothing before the end. */
 export const FLAG_BUFFERED = 32;
+/** Its start will be compared with what was expected. */
+export const FLAG_EXPECTED = 64;
 
 /** Width of a row in the 32-bit views, and where its fields are. */
-const WORDS = 16;
+const WORD_BITS = 4;
+const WORDS = 1 << WORD_BITS;
 const PROMPT = 2;
 const COMPLETION = 3;
 const CACHED = 4;
@@ -48,11 +51,11 @@ const BODY_BYTES = 10;
 const WEIGHT = 11;
 
 /** The same in 64-bit numbers. */
-const TIMES = 8;
+const TIME_BITS = 3;
 const ARRIVAL = 0;
 
 /** The same in the 16-bit views. */
-const HALVES = 32;
+const HALF_BITS = 5;
 const POOL = 27;
 const ENDPOINT = 28;
 const RULE = 29;
@@ -60,7 +63,7 @@ const SEQUENCES = 30;
 const TIMER_SLOT = 31;
 
 /** The same in bytes. */
-const BYTES = 64;
+const BYTE_BITS = 6;
 const STATE = 48;
 const GENERATION = 49;
 const FLAGS = 50;
@@ -69,9 +72,10 @@ const QUEUE = 52;
 const PAYER = 53;
 
 /** The second table, in 64-bit numbers and in words. */
-const COLD_TIMES = 2;
+const COLD_TIME_BITS = 1;
+const COLD_TIMES = 1 << COLD_TIME_BITS;
 const DUE_AT = 0;
-const COLD_WORDS = 4;
+const COLD_WORD_BITS = 2;
 const TIMEOUT = 2;
 const PREVIOUS = 3;
 
@@ -116,7 +120,7 @@ export class RequestTable {
 	allocate(): number {
 		let row = this.#freeHead;
 		if (row !== -1) {
-			this.#freeHead = this.#words[row * WORDS + NEXT]!;
+			this.#freeHead = this.#words[(row << WORD_BITS) | NEXT]!;
 		} else {
 			row = this.#size++;
 			if (row >= ROW_LIMIT) throw new InvariantError(`more than ${ROW_LIMIT} requests in the core`);
@@ -124,12 +128,12 @@ export class RequestTable {
 		}
 		this.#used++;
 		const bytes = this.#bytes;
-		bytes[row * BYTES + FLAGS] = 0;
-		bytes[row * BYTES + REQUEUES] = 0;
-		this.#words[row * WORDS + PRODUCED] = 0;
+		bytes[(row << BYTE_BITS) | FLAGS] = 0;
+		bytes[(row << BYTE_BITS) | REQUEUES] = 0;
+		this.#words[(row << WORD_BITS) | PRODUCED] = 0;
 		const halves = this.#halves;
-		halves[row * HALVES + TIMER_SLOT] = -1;
-		halves[row * HALVES + ENDPOINT] = -1;
+		halves[(row << HALF_BITS) | TIMER_SLOT] = -1;
+		halves[(row << HALF_BITS) | ENDPOINT] = -1;
 		return row;
 	}
 
@@ -137,29 +141,29 @@ export class RequestTable {
 	add(request: SubmitRequest, pool: number, now: Millis): number {
 		const row = this.allocate();
 		const words = this.#words;
-		const word = row * WORDS;
-		words[word + PROMPT] = request.promptTokens;
-		words[word + COMPLETION] = request.completionTokens;
-		words[word + CACHED] = request.cachedTokens;
-		words[word + BODY_BYTES] = request.bodyBytes;
-		this.#floats[word + WEIGHT] = request.weight;
-		this.#coldFloats[row * COLD_WORDS + TIMEOUT] = request.timeoutMs;
+		const word = row << WORD_BITS;
+		words[word | PROMPT] = request.promptTokens;
+		words[word | COMPLETION] = request.completionTokens;
+		words[word | CACHED] = request.cachedTokens;
+		words[word | BODY_BYTES] = request.bodyBytes;
+		this.#floats[word | WEIGHT] = request.weight;
+		this.#coldFloats[(row << COLD_WORD_BITS) | TIMEOUT] = request.timeoutMs;
 		const halves = this.#halves;
-		const half = row * HALVES;
-		halves[half + POOL] = pool;
-		halves[half + ENDPOINT] = request.affinityEndpoint;
-		halves[half + RULE] = request.rule;
-		this.#unsigned[half + SEQUENCES] = request.sequences;
+		const half = row << HALF_BITS;
+		halves[half | POOL] = pool;
+		halves[half | ENDPOINT] = request.affinityEndpoint;
+		halves[half | RULE] = request.rule;
+		this.#unsigned[half | SEQUENCES] = request.sequences;
 		const bytes = this.#bytes;
-		const byte = row * BYTES;
-		bytes[byte + STATE] = WAITING;
-		bytes[byte + QUEUE] = request.queue;
-		bytes[byte + PAYER] = request.queue;
-		bytes[byte + FLAGS] =
+		const byte = row << BYTE_BITS;
+		bytes[byte | STATE] = WAITING;
+		bytes[byte | QUEUE] = request.queue;
+		bytes[byte | PAYER] = request.queue;
+		bytes[byte | FLAGS] =
 			(request.mayUpgrade ? FLAG_MAY_UPGRADE : 0) |
 			(request.observed ? FLAG_OBSERVED : 0) |
 			(request.buffered ? FLAG_BUFFERED : 0);
-		this.#times[row * TIMES + ARRIVAL] = now;
+		this.#times[(row << TIME_BITS) | ARRIVAL] = now;
 		if (request.pools.length > 1 || request.other !== undefined) {
 			this.alternatives.set(row, { pools: request.pools, other: request.other });
 		}
@@ -168,207 +172,207 @@ export class RequestTable {
 
 	free(row: number): void {
 		const bytes = this.#bytes;
-		const byte = row * BYTES;
-		bytes[byte + STATE] = FREE;
-		bytes[byte + GENERATION] = (bytes[byte + GENERATION]! + 1) % GENERATIONS;
-		this.#words[row * WORDS + NEXT] = this.#freeHead;
+		const byte = row << BYTE_BITS;
+		bytes[byte | STATE] = FREE;
+		bytes[byte | GENERATION] = (bytes[byte | GENERATION]! + 1) % GENERATIONS;
+		this.#words[(row << WORD_BITS) | NEXT] = this.#freeHead;
 		this.#freeHead = row;
 		this.#used--;
 		if (this.alternatives.size > 0) this.alternatives.delete(row);
 	}
 
 	ticketOf(row: number): Ticket {
-		return this.#bytes[row * BYTES + GENERATION]! * ROW_LIMIT + row;
+		return this.#bytes[(row << BYTE_BITS) | GENERATION]! * ROW_LIMIT + row;
 	}
 
 	/** The row of a live ticket, or -1. */
 	rowOf(ticket: Ticket): number {
 		const row = rowOfTicket(ticket);
-		if (row >= this.#size || this.#bytes[row * BYTES + STATE] === FREE) return -1;
-		return this.#bytes[row * BYTES + GENERATION] === ticket >> ROW_BITS ? row : -1;
+		if (row >= this.#size || this.#bytes[(row << BYTE_BITS) | STATE] === FREE) return -1;
+		return this.#bytes[(row << BYTE_BITS) | GENERATION] === ticket >> ROW_BITS ? row : -1;
 	}
 
 	/** Total tokens that a running request occupies: max(estimate, prompt + produced). */
 	charge(row: number): Tokens {
 		const words = this.#words;
-		const word = row * WORDS;
-		return words[word + PROMPT]! + Math.max(words[word + COMPLETION]!, words[word + PRODUCED]!);
+		const word = row << WORD_BITS;
+		return words[word | PROMPT]! + Math.max(words[word | COMPLETION]!, words[word | PRODUCED]!);
 	}
 
 	prompt(row: number): Tokens {
-		return this.#words[row * WORDS + PROMPT]!;
+		return this.#words[(row << WORD_BITS) | PROMPT]!;
 	}
 
 	/** Expected completion tokens. */
 	completion(row: number): Tokens {
-		return this.#words[row * WORDS + COMPLETION]!;
+		return this.#words[(row << WORD_BITS) | COMPLETION]!;
 	}
 
 	cached(row: number): Tokens {
-		return this.#words[row * WORDS + CACHED]!;
+		return this.#words[(row << WORD_BITS) | CACHED]!;
 	}
 
 	produced(row: number): Tokens {
-		return this.#words[row * WORDS + PRODUCED]!;
+		return this.#words[(row << WORD_BITS) | PRODUCED]!;
 	}
 
 	setProduced(row: number, tokens: Tokens): void {
-		this.#words[row * WORDS + PRODUCED] = tokens;
+		this.#words[(row << WORD_BITS) | PRODUCED] = tokens;
 	}
 
 	/** Its flow's node in the flow tree. */
 	leaf(row: number): number {
-		return this.#words[row * WORDS + LEAF]!;
+		return this.#words[(row << WORD_BITS) | LEAF]!;
 	}
 
 	setLeaf(row: number, leaf: number): void {
-		this.#words[row * WORDS + LEAF] = leaf;
+		this.#words[(row << WORD_BITS) | LEAF] = leaf;
 	}
 
 	/** While it waits the next of its flow; while it runs its place in its endpoint's list. */
 	next(row: number): number {
-		return this.#words[row * WORDS + NEXT]!;
+		return this.#words[(row << WORD_BITS) | NEXT]!;
 	}
 
 	setNext(row: number, next: number): void {
-		this.#words[row * WORDS + NEXT] = next;
+		this.#words[(row << WORD_BITS) | NEXT] = next;
 	}
 
 	/** While it waits the one before it in its flow; means nothing of the first. */
 	previous(row: number): number {
-		return this.#coldWords[row * COLD_WORDS + PREVIOUS]!;
+		return this.#coldWords[(row << COLD_WORD_BITS) | PREVIOUS]!;
 	}
 
 	setPrevious(row: number, previous: number): void {
-		this.#coldWords[row * COLD_WORDS + PREVIOUS] = previous;
+		this.#coldWords[(row << COLD_WORD_BITS) | PREVIOUS] = previous;
 	}
 
 	timerNext(row: number): number {
-		return this.#words[row * WORDS + TIMER_NEXT]!;
+		return this.#words[(row << WORD_BITS) | TIMER_NEXT]!;
 	}
 
 	setTimerNext(row: number, next: number): void {
-		this.#words[row * WORDS + TIMER_NEXT] = next;
+		this.#words[(row << WORD_BITS) | TIMER_NEXT] = next;
 	}
 
 	timerPrevious(row: number): number {
-		return this.#words[row * WORDS + TIMER_PREVIOUS]!;
+		return this.#words[(row << WORD_BITS) | TIMER_PREVIOUS]!;
 	}
 
 	setTimerPrevious(row: number, previous: number): void {
-		this.#words[row * WORDS + TIMER_PREVIOUS] = previous;
+		this.#words[(row << WORD_BITS) | TIMER_PREVIOUS] = previous;
 	}
 
 	bodyBytes(row: number): number {
-		return this.#words[row * WORDS + BODY_BYTES]!;
+		return this.#words[(row << WORD_BITS) | BODY_BYTES]!;
 	}
 
 	weight(row: number): number {
-		return this.#floats[row * WORDS + WEIGHT]!;
+		return this.#floats[(row << WORD_BITS) | WEIGHT]!;
 	}
 
 	/** Longest wait from arrival, extended by the time it ran; `Infinity` is no limit. */
 	timeout(row: number): Millis {
-		return this.#coldFloats[row * COLD_WORDS + TIMEOUT]!;
+		return this.#coldFloats[(row << COLD_WORD_BITS) | TIMEOUT]!;
 	}
 
 	setTimeout(row: number, timeoutMs: Millis): void {
-		this.#coldFloats[row * COLD_WORDS + TIMEOUT] = timeoutMs;
+		this.#coldFloats[(row << COLD_WORD_BITS) | TIMEOUT] = timeoutMs;
 	}
 
 	pool(row: number): number {
-		return this.#halves[row * HALVES + POOL]!;
+		return this.#halves[(row << HALF_BITS) | POOL]!;
 	}
 
 	setPool(row: number, pool: number): void {
-		this.#halves[row * HALVES + POOL] = pool;
+		this.#halves[(row << HALF_BITS) | POOL] = pool;
 	}
 
 	/** Where it runs; while it waits where it would like to (-1: anywhere). */
 	endpoint(row: number): number {
-		return this.#halves[row * HALVES + ENDPOINT]!;
+		return this.#halves[(row << HALF_BITS) | ENDPOINT]!;
 	}
 
 	setEndpoint(row: number, endpoint: number): void {
-		this.#halves[row * HALVES + ENDPOINT] = endpoint;
+		this.#halves[(row << HALF_BITS) | ENDPOINT] = endpoint;
 	}
 
 	rule(row: number): number {
-		return this.#halves[row * HALVES + RULE]!;
+		return this.#halves[(row << HALF_BITS) | RULE]!;
 	}
 
 	setRule(row: number, rule: number): void {
-		this.#halves[row * HALVES + RULE] = rule;
+		this.#halves[(row << HALF_BITS) | RULE] = rule;
 	}
 
 	sequences(row: number): number {
-		return this.#unsigned[row * HALVES + SEQUENCES]!;
+		return this.#unsigned[(row << HALF_BITS) | SEQUENCES]!;
 	}
 
 	/** Slot of the timing wheel, -1 when no timer is set. */
 	timerSlot(row: number): number {
-		return this.#halves[row * HALVES + TIMER_SLOT]!;
+		return this.#halves[(row << HALF_BITS) | TIMER_SLOT]!;
 	}
 
 	setTimerSlot(row: number, slot: number): void {
-		this.#halves[row * HALVES + TIMER_SLOT] = slot;
+		this.#halves[(row << HALF_BITS) | TIMER_SLOT] = slot;
 	}
 
 	state(row: number): number {
-		return this.#bytes[row * BYTES + STATE]!;
+		return this.#bytes[(row << BYTE_BITS) | STATE]!;
 	}
 
 	setState(row: number, state: number): void {
-		this.#bytes[row * BYTES + STATE] = state;
+		this.#bytes[(row << BYTE_BITS) | STATE] = state;
 	}
 
 	flags(row: number): number {
-		return this.#bytes[row * BYTES + FLAGS]!;
+		return this.#bytes[(row << BYTE_BITS) | FLAGS]!;
 	}
 
 	setFlags(row: number, flags: number): void {
-		this.#bytes[row * BYTES + FLAGS] = flags;
+		this.#bytes[(row << BYTE_BITS) | FLAGS] = flags;
 	}
 
 	/** How often it was taken back. */
 	requeues(row: number): number {
-		return this.#bytes[row * BYTES + REQUEUES]!;
+		return this.#bytes[(row << BYTE_BITS) | REQUEUES]!;
 	}
 
 	setRequeues(row: number, count: number): void {
-		this.#bytes[row * BYTES + REQUEUES] = count;
+		this.#bytes[(row << BYTE_BITS) | REQUEUES] = count;
 	}
 
 	queue(row: number): number {
-		return this.#bytes[row * BYTES + QUEUE]!;
+		return this.#bytes[(row << BYTE_BITS) | QUEUE]!;
 	}
 
 	/** It waits in another queue now, on that one's capacity. */
 	setQueue(row: number, queue: number): void {
-		this.#bytes[row * BYTES + QUEUE] = queue;
-		this.#bytes[row * BYTES + PAYER] = queue;
+		this.#bytes[(row << BYTE_BITS) | QUEUE] = queue;
+		this.#bytes[(row << BYTE_BITS) | PAYER] = queue;
 	}
 
 	/** Queue whose capacity pays. */
 	payer(row: number): number {
-		return this.#bytes[row * BYTES + PAYER]!;
+		return this.#bytes[(row << BYTE_BITS) | PAYER]!;
 	}
 
 	setPayer(row: number, queue: number): void {
-		this.#bytes[row * BYTES + PAYER] = queue;
+		this.#bytes[(row << BYTE_BITS) | PAYER] = queue;
 	}
 
 	arrival(row: number): Millis {
-		return this.#times[row * TIMES + ARRIVAL]!;
+		return this.#times[(row << TIME_BITS) | ARRIVAL]!;
 	}
 
 	/** Of the timer: the deadline while waiting. */
 	dueAt(row: number): Millis {
-		return this.#coldTimes[row * COLD_TIMES + DUE_AT]!;
+		return this.#coldTimes[(row << COLD_TIME_BITS) | DUE_AT]!;
 	}
 
 	setDueAt(row: number, at: Millis): void {
-		this.#coldTimes[row * COLD_TIMES + DUE_AT] = at;
+		this.#coldTimes[(row << COLD_TIME_BITS) | DUE_AT] = at;
 	}
 
 	#grow(): void {

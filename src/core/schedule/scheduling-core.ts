@@ -24,7 +24,15 @@ import { FlowTree } from "./flow-tree.ts";
 import { type HalfCapacity, halfAt, type OtherPlace, splitCapacity } from "./halves.ts";
 import { type Outlook, outlook } from "./outlook.ts";
 import { Pool, type QueueState, type Shared } from "./pool.ts";
-import { ABORTING, FLAG_IN_WINDOW, FLAG_MAY_UPGRADE, RequestTable, RUNNING, WAITING } from "./request-table.ts";
+import {
+	ABORTING,
+	FLAG_EXPECTED,
+	FLAG_IN_WINDOW,
+	FLAG_MAY_UPGRADE,
+	RequestTable,
+	RUNNING,
+	WAITING,
+} from "./request-table.ts";
 import { type CoreSnapshot, snapshotOf } from "./snapshot.ts";
 import { expectedStartMs, type StartEstimate, StartHistory, type Whereabouts } from "./start-estimate.ts";
 import type { SubmitRequest } from "./submit-request.ts";
@@ -74,6 +82,7 @@ export class SchedulingCore {
 			tree: this.#tree,
 			wheel: this.#wheel,
 			log: this.#log,
+			starts: this.#starts,
 			bufferRate: rateBucket(settings.buffer?.tokensPerSec, settings.buffer?.burstSeconds ?? 0, 1, 0),
 			leftQueue: (row: number) => admission.left(row),
 			cannotRun: (row: number) => this.#moveOrEvict(row),
@@ -113,7 +122,7 @@ export class SchedulingCore {
 		queue.enqueued++;
 		this.#admission.joined(row);
 		if (request.timeoutMs !== Number.POSITIVE_INFINITY) this.#wheel.set(row, now + request.timeoutMs, now);
-		this.#dispatch(pool, now);
+		if (!pool.awaitsRoom) this.#dispatch(pool, now);
 		if (requests.state(row) === WAITING) {
 			// Bounds are on waiting: one that starts at once needs no place in the queue.
 			const victim = this.#admission.overflow(row, request.depthMultiplier);
@@ -127,6 +136,7 @@ export class SchedulingCore {
 			}
 			if (this.#starts.wantsSample && !queue.paused) {
 				this.#starts.expect(ticket, expectedStartMs(pool, this.#whereabouts, request, now));
+				requests.setFlags(row, requests.flags(row) | FLAG_EXPECTED);
 			}
 			const reason = queue.paused ? "paused" : pool.blockedBy === "none" ? "behind" : pool.blockedBy;
 			this.#log.push("wait", ticket, pool.index, request.queue, request.queue, -1, reason, 0);
@@ -165,7 +175,6 @@ export class SchedulingCore {
 		this.#tick(now);
 		const requests = this.#requests;
 		const pool = this.pools[requests.pool(row)]!;
-		this.#starts.forget(ticket);
 		if (requests.state(row) === WAITING) pool.leave(row);
 		else pool.settle(row, requests.prompt(row), requests.produced(row), requests.cached(row), now);
 		requests.free(row);
@@ -217,9 +226,7 @@ export class SchedulingCore {
 
 	/** The next decision, or undefined. The object is reused. */
 	next(): Decision | undefined {
-		const decision = this.#log.next();
-		if (decision !== undefined && this.#starts.size > 0) this.#learnStart(decision);
-		return decision;
+		return this.#log.next();
 	}
 
 	// --- operation
@@ -378,11 +385,6 @@ export class SchedulingCore {
 		return this.#starts.estimate(expectedStartMs(pool, this.#whereabouts, request, this.#now));
 	}
 
-	#learnStart({ kind, ticket, waitMs }: Decision): void {
-		if (kind === "dispatch") this.#starts.started(ticket, waitMs);
-		else if (kind !== "wait") this.#starts.forget(ticket);
-	}
-
 	#tick(now: Millis): void {
 		if (now < this.#now) throw new InvariantError(`time went back from ${this.#now} to ${now}`);
 		this.#now = now;
@@ -539,8 +541,8 @@ export class SchedulingCore {
 	}
 
 	#setUp(pool: Pool, endpoint: number, up: boolean): void {
-		pool.endpoints[endpoint]!.up = up;
-		if (pool.beside !== undefined) pool.beside.endpoints[endpoint]!.up = up;
+		pool.setUp(endpoint, up);
+		pool.beside?.setUp(endpoint, up);
 	}
 
 	/** Both halves at once: between the two, one would see room that the other still has. */

@@ -110,11 +110,6 @@ export class StartHistory {
 		return this.#expected.size < SAMPLES_AT_A_TIME;
 	}
 
-	/** Tickets under comparison. */
-	get size(): number {
-		return this.#expected.size;
-	}
-
 	expect(ticket: Ticket, ms: Millis): void {
 		if (ms >= SHORTEST_MS) this.#expected.set(ticket, ms);
 	}

@@ -14,6 +14,8 @@ const SPAN = 2 ** (LEVELS * SLOT_BITS);
 const FAR = SPAN - SPAN / SLOTS;
 const FURTHEST = SPAN - 2 * (SPAN / SLOTS);
 const NONE = -1;
+/** Level of a timer by the leading zeros of the bits in which its tick differs from now. */
+const LEVEL_OF = Uint8Array.from({ length: 33 }, (_, zeros) => Math.max(0, Math.floor((31 - zeros) / SLOT_BITS)));
 
 export class TimingWheel {
 	readonly #requests: RequestTable;
@@ -82,29 +84,17 @@ export class TimingWheel {
 
 	#dueSlot = 0;
 
-	/** Files a row by the highest digit in which its tick differs from now; returns when its slot comes up. */
+	/**
+	 * Files a row by the highest digit in which its tick differs from now; returns when its slot comes up. Digits are those of the ticks
+	 * modulo the wheel's span, in whole numbers.
+	 */
 	#insert(row: number, dueAt: Millis): Millis {
 		const now = this.#now;
 		const tick = Math.max(Math.ceil(dueAt), now);
-		let level = 0;
-		let width = 1;
-		let target = tick;
-		if (tick - now >= FAR) {
-			level = LEVELS - 1;
-			width = SLOTS ** level;
-			target = now + FURTHEST;
-		} else {
-			let here = Math.floor(now / SLOTS);
-			let there = Math.floor(tick / SLOTS);
-			while (here !== there && level < LEVELS - 1) {
-				level++;
-				width *= SLOTS;
-				here = Math.floor(here / SLOTS);
-				there = Math.floor(there / SLOTS);
-			}
-		}
-		const turn = Math.floor(target / width);
-		const digit = turn % SLOTS;
+		const target = tick - now >= FAR ? now + FURTHEST : tick;
+		const digits = target | 0;
+		const level = LEVEL_OF[Math.clz32((digits ^ (now | 0)) & (SPAN - 1))]!;
+		const digit = (digits >>> (level * SLOT_BITS)) & (SLOTS - 1);
 		const slot = level * SLOTS + digit;
 		const requests = this.#requests;
 		const head = this.#heads[slot]!;
@@ -114,7 +104,7 @@ export class TimingWheel {
 		this.#heads[slot] = row;
 		requests.setTimerSlot(row, slot);
 		this.#occupied[level * 2 + (digit >> 5)]! |= 1 << (digit & 31);
-		return level === 0 ? tick : Math.max(now, turn * width);
+		return target - (digits & ((1 << (level * SLOT_BITS)) - 1));
 	}
 
 	#vacate(slot: number): void {
