@@ -345,6 +345,18 @@ function checkGuard(config: GatewayConfig, checks: Checks): void {
 			`${guard.resumePct} is more than internal_limit_pct = ${guard.internalLimitPct}: it would open while it closes`,
 		);
 	if (!guard.enabled) return;
+	if (!config.requestScheduler.enabled)
+		checks.add("warning", section, "enabled", "has no effect: [request_scheduler] enabled = false");
+	if (guard.externalTiers.includes("internal"))
+		checks.add(
+			"warning",
+			section,
+			"external_tiers",
+			"names internal: the work that it protects would be kept out with it",
+		);
+	if (guard.externalTiers.length === 0)
+		checks.add("warning", section, "external_tiers", "is empty: nobody is ever kept out");
+	checkBufferAndReservations(config, checks);
 	const isOpenEnded =
 		capacity.maxTokensPerSec === undefined &&
 		providers.some((provider) => provider.capacity.maxTokensPerSec === undefined);
@@ -354,6 +366,27 @@ function checkGuard(config: GatewayConfig, checks: Checks): void {
 			section,
 			"max_tps",
 			"is needed: usage is a part of it, and no max_tokens_per_sec of the pools stands in for it",
+		);
+}
+
+/** What the buffer keeps for some queues cannot be assured to others. */
+function checkBufferAndReservations(
+	{ capacityGuard: guard, allocator, requestScheduler }: GatewayConfig,
+	checks: Checks,
+): void {
+	const { maxTps, bufferPct, bufferFor } = guard;
+	if (maxTps === undefined) return;
+	const byBucket = requestScheduler.allocator === "bucket";
+	const own = byBucket ? allocator.bucket.buckets : allocator.priority.levels;
+	const others = [...own].filter(([queue]) => !bufferFor.includes(queue));
+	const reserved = others.reduce((sum, [, { reservedTps = 0 }]) => sum + reservedTps, 0);
+	const left = (1 - bufferPct) * maxTps;
+	if (reserved > left)
+		checks.add(
+			"warning",
+			"capacity_guard",
+			"buffer_pct",
+			`leaves ${left} of max_tps = ${maxTps} tokens/s to queues outside buffer_for, which have ${reserved} reserved`,
 		);
 }
 
