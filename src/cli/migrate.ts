@@ -32,8 +32,26 @@ import {
 import { replaceFile } from "./config.ts";
 import { type CommandIo, EXIT_CONFIG, EXIT_FAILURE, problemsOf, processIo } from "./config-options.ts";
 import { type MigrationPlan, percent, planMigration } from "./migration-plan.ts";
-import { type LevelPrediction, predictionAsJson, predictionLines, predictMigration } from "./migration-prediction.ts";
+import {
+	type LevelPrediction,
+	type PredictionInput,
+	predictionAsJson,
+	predictionLines,
+	predictMigration,
+} from "./migration-prediction.ts";
 import { applyPolicy, hasPolicy, type PolicyMigration, planPolicy } from "./migration-rules.ts";
+import {
+	bucketShareOf,
+	predictStages,
+	STAGE_CHOICES,
+	type StagePrediction,
+	stageAsJson,
+	stageLines,
+	stagesAhead,
+	stageWarnings,
+	takeOver,
+	writeStage,
+} from "./migration-stages.ts";
 import { allItems, type StoreOptions, withAdmin } from "./store-access.ts";
 
 const EXAMPLES = `
@@ -42,9 +60,14 @@ Examples:
   tokligence migrate-to-bucket-scheduler --bucket-count 10 --config gateway.ini --report report.json
   tokligence migrate-to-bucket-scheduler --bucket-count 20 --config old.ini --output new.ini --base-capacity-tps 8000
   tokligence migrate-to-bucket-scheduler --report report.json --dry-run --trace day.csv.gz --engine-profile h100-70b
+  tokligence migrate-to-bucket-scheduler --config gateway.ini --stage 90/10 --trace day.csv.gz
+  tokligence migrate-to-bucket-scheduler --config gateway.ini --stage next
 
+--stage goes there in steps, with levels and buckets side by side: 90/10, 50/50, 10/90, done. The first writes the buckets and
+allocator = weighted_router, the next ones the weights alone, the last allocator = bucket; next is the one that follows. Accounts move, and
+the capacity with them. The first and the last need a start of the gateway, those between are taken over by \`tokligence config reload\`.
 A file that is replaced is kept beside it as FILE.bak (FILE.bak.1, … when that exists). Rules of the database (of the running gateway, if
-there is one) that assign a priority get the group of their level as assign_queue, which has no effect before allocator = bucket is in
+there is one) that assign a priority get the group of their level as assign_queue, which has no effect before buckets are in
 force; the policy before is kept as FILE.policy.bak.yaml, for \`tokligence apply\`. --no-policy leaves the database alone.
 With --trace the waits of each level are simulated before and after, beside what is predicted from the shares alone.
 
@@ -63,6 +86,7 @@ interface MigrateOptions extends CapacityFlags {
 	readonly trace?: string;
 	readonly speedUp: number;
 	readonly engineProfile: EngineProfileName;
+	readonly stage?: (typeof STAGE_CHOICES)[number];
 }
 
 const SECTION = "allocator.bucket";
@@ -77,6 +101,7 @@ export function migrateCommand(io: CommandIo = processIo()): Command {
 		.addOption(new Option("--scheduler <kind>", "another scheduler than the present one").choices(SCHEDULERS));
 	for (const option of capacityOptions()) command.addOption(option);
 	return command
+		.addOption(new Option("--stage <stage>", "one step of the way, by the weighted router").choices(STAGE_CHOICES))
 		.option("--dry-run", "print the new text, write nothing")
 		.option("--no-policy", "leave the rules of the database as they are")
 		.option("--data-dir <folder>", "data folder with the database (else TOKLIGENCE_DATA_DIR, else the configuration's)")
@@ -104,6 +129,13 @@ async function migrate(options: MigrateOptions, io: CommandIo): Promise<void> {
 	const { file, config } = before;
 	if (config.requestScheduler.allocator === "bucket")
 		throw new UserError(`${file ?? "the configuration"}: has allocator = bucket already, there is nothing to migrate`);
+	const ahead = stagesAhead(config);
+	const isUnderWay = config.requestScheduler.allocator === "weighted_router";
+	if (isUnderWay && options.stage === undefined)
+		throw new UserError(
+			`${file ?? "the configuration"}: is on its way (${percent(bucketShareOf(config))} of the accounts are of the buckets); name the next step: --stage ${ahead[0]}`,
+		);
+	const stage = options.stage === "next" ? ahead[0]! : (options.stage ?? "done");
 	const output = options.output ?? file;
 	if (output === undefined && options.dryRun !== true)
 		throw new UserError("there is no configuration file here; name one with --config, or a new one with --output");
@@ -112,29 +144,42 @@ async function migrate(options: MigrateOptions, io: CommandIo): Promise<void> {
 	const { plan, shape, proposal } = planFor(config, options);
 	const policy = await policyOf(plan, file, options, io);
 	if (policy === undefined) return;
-	writeBuckets(document, plan, shape, proposal.source, options.scheduler, config.requestScheduler.scheduler);
+	// On its way the file has its buckets, and whatever somebody made of them since.
+	if (!isUnderWay)
+		writeBuckets(document, plan, shape, proposal.source, options.scheduler, config.requestScheduler.scheduler);
+	if (isUnderWay || stage !== "done") writeStage(document, stage);
 	const text = document.text();
 	const after = loadConfig({ path: output ?? "gateway.ini", text, env: {} });
 	const json = options.json === true;
 	// With --dry-run the text is what is asked for, all else stands beside it.
 	const say = options.dryRun === true && !json ? io.error : io.out;
-	const predictions = after.ok ? predictionsOf(config, after.config, policy, options) : [];
+	const inStages = options.stage !== undefined;
+	const predictions = after.ok && !inStages ? predictionsOf(config, after.config, policy, options) : [];
+	const stages = after.ok && inStages ? stagesOf(config, after.config, policy, options) : [];
 	if (json) {
-		const whole = planAsJson(plan, shape, proposal, output, options.dryRun === true);
+		const written = { output: output ?? null, written: options.dryRun !== true };
+		const whole = isUnderWay ? written : { ...written, ...planAsJson(plan, shape, proposal) };
 		io.out(
 			JSON.stringify(
-				{ ...whole, ...policyAsJson(policy), predictions: predictions.map(predictionAsJson) },
+				{
+					...whole,
+					...policyAsJson(policy),
+					...(inStages ? { stage, stages: stages.map(stageAsJson) } : {}),
+					predictions: predictions.map(predictionAsJson),
+				},
 				undefined,
 				2,
 			),
 		);
 	} else {
 		if (options.dryRun === true) io.out(text.replace(/\r?\n$/, ""));
-		for (const line of describePlan(plan, proposal)) say(line);
+		if (!isUnderWay) for (const line of describePlan(plan, proposal)) say(line);
 		for (const { name, priority, queue } of policy.changes)
 			say(`rule "${name}": assigned P${priority}, gets assign_queue = ${queue}`);
-		for (const line of predictionLines(predictions)) say(line);
-		for (const warning of [...plan.warnings, ...policy.warnings]) io.error(`warning: ${warning}`);
+		for (const line of [...predictionLines(predictions), ...stageLines(stages)]) say(line);
+		if (inStages) say(`stage ${stage}: ${takeOver(config, stage)}`);
+		const warnings = [...(isUnderWay ? [] : plan.warnings), ...policy.warnings, ...stageWarnings(stages)];
+		for (const warning of warnings) io.error(`warning: ${warning}`);
 	}
 	for (const problem of problemsOf(after)) io.error(`${problem.severity}: ${formatProblem(problem)}`);
 	if (!after.ok) {
@@ -162,6 +207,8 @@ interface PlannedPolicy extends PolicyMigration {
 	readonly after?: readonly RoutingRule[];
 }
 
+const NO_POLICY: PlannedPolicy = { changes: [], warnings: [] };
+
 /** What becomes of the database's rules; nothing when they could not be read, which has been said. */
 async function policyOf(
 	plan: MigrationPlan,
@@ -169,14 +216,13 @@ async function policyOf(
 	options: MigrateOptions,
 	io: CommandIo,
 ): Promise<PlannedPolicy | undefined> {
-	const none: PlannedPolicy = { changes: [], warnings: [] };
-	if (!options.policy) return none;
+	if (!options.policy) return NO_POLICY;
 	const loaded = loadConfig({
 		...(file === undefined ? {} : { path: file }),
 		env: io.env,
 		flags: options.dataDir === undefined ? {} : { dataDir: options.dataDir },
 	});
-	if (!loaded.ok || !hasPolicy(loaded.config.storage.dataDir)) return none;
+	if (!loaded.ok || !hasPolicy(loaded.config.storage.dataDir)) return NO_POLICY;
 	let policy: PlannedPolicy | undefined;
 	await withAdmin(storeOptions(file, options), io, async (client) => {
 		const planned = await planPolicy(client, plan.levels);
@@ -202,13 +248,33 @@ function predictionsOf(
 	before: GatewayConfig,
 	after: GatewayConfig,
 	policy: PlannedPolicy,
-	{ trace, speedUp, engineProfile }: MigrateOptions,
+	options: MigrateOptions,
 ): readonly LevelPrediction[] {
+	return simulating(before, after, policy, options, predictMigration);
+}
+
+function stagesOf(
+	before: GatewayConfig,
+	after: GatewayConfig,
+	policy: PlannedPolicy,
+	options: MigrateOptions,
+): readonly StagePrediction[] {
+	return simulating(before, after, policy, options, predictStages);
+}
+
+/** What the requests of the trace meet; nothing without a trace. */
+function simulating<T>(
+	before: GatewayConfig,
+	after: GatewayConfig,
+	policy: PlannedPolicy,
+	{ trace, speedUp, engineProfile }: MigrateOptions,
+	predict: (input: PredictionInput) => readonly T[],
+): readonly T[] {
 	if (trace === undefined) return [];
 	try {
 		const opened = openTrace(trace);
 		if (!opened.hasArrivals) throw new UserError(`${trace}: has lengths only, no times of arrival`);
-		return predictMigration({
+		return predict({
 			before,
 			after,
 			...(policy.before === undefined ? {} : { rulesBefore: policy.before }),
@@ -343,12 +409,8 @@ function planAsJson(
 	plan: MigrationPlan,
 	shape: BucketSettings,
 	proposal: { unit: string; base: number; source: string; assumed: boolean },
-	output: string | undefined,
-	dryRun: boolean,
 ) {
 	return {
-		output: output ?? null,
-		written: !dryRun,
 		bucket_count: shape.count,
 		base: { value: proposal.base, unit: proposal.unit, source: proposal.source, assumed: proposal.assumed },
 		levels: plan.levels.map((level) => ({

@@ -35,7 +35,7 @@ export interface PredictionInput {
 	readonly arrivals: () => Iterable<SimulatedArrival>;
 }
 
-interface Fate {
+export interface Fate {
 	readonly queue: number;
 	readonly timeoutMs: number;
 	/** Absent when it was refused. */
@@ -44,18 +44,14 @@ interface Fate {
 
 export function predictMigration(input: PredictionInput): readonly LevelPrediction[] {
 	const arrivals = [...input.arrivals()];
-	const before = fates(arrivals, input.before, input.rulesBefore, input.profile);
-	const after = fates(arrivals, input.after, input.rulesAfter, input.profile);
+	const before = fatesOf(arrivals, input.before, input.rulesBefore, input.profile);
+	const after = fatesOf(arrivals, input.after, input.rulesAfter, input.profile);
 	const bounds = boundsOf(arrivals, after, input.after);
 	const levels = compile(input.before, []).allocator.queues;
 	return levels.flatMap(({ name }, level) => {
 		const members = arrivals.flatMap((_, index) => (before[index]?.queue === level ? [index] : []));
 		if (members.length === 0) return [];
 		const waits = (of: readonly (Fate | undefined)[]) => members.flatMap((index) => of[index]?.waitMs ?? []);
-		const p99 = (values: readonly number[]) => {
-			const sorted = values.toSorted((a, b) => a - b);
-			return sorted[Math.max(0, Math.ceil(0.99 * sorted.length) - 1)] ?? 0;
-		};
 		const [waitsBefore, waitsAfter] = [waits(before), waits(after)];
 		return [
 			{
@@ -72,8 +68,19 @@ export function predictMigration(input: PredictionInput): readonly LevelPredicti
 	});
 }
 
+export function p99(values: readonly number[]): number {
+	const sorted = values.toSorted((a, b) => a - b);
+	return sorted[Math.max(0, Math.ceil(0.99 * sorted.length) - 1)] ?? 0;
+}
+
+/** Names of the levels, best first. */
+export function levelsOf(config: GatewayConfig): readonly string[] {
+	const requestScheduler = { ...config.requestScheduler, allocator: "priority" as const };
+	return compile({ ...config, requestScheduler }, []).allocator.queues.map(({ name }) => name);
+}
+
 /** What becomes of each request; nothing for one that was refused before it had a queue. */
-function fates(
+export function fatesOf(
 	arrivals: readonly SimulatedArrival[],
 	config: GatewayConfig,
 	rules: readonly RoutingRule[] | undefined,

@@ -129,7 +129,7 @@ function bucketWorth(config: GatewayConfig): Pick<CompiledConfig, "buckets"> {
 	const { allocator, scheduler } = config.requestScheduler;
 	if (allocator === "priority") return {};
 	const settings = bucketSettings(config);
-	const share = allocator === "weighted_router" ? bucketShare(config) : 1;
+	const share = allocator === "weighted_router" ? sharesOfConfig(config)[1] : 1;
 	const figures = bucketFigures(settings, scheduler).map((figure) => ({
 		...figure,
 		capacity: figure.capacity * share,
@@ -140,7 +140,7 @@ function bucketWorth(config: GatewayConfig): Pick<CompiledConfig, "buckets"> {
 
 /** Levels and buckets side by side: a half has its share of every pool, and of what its queues are limited to and assured of. */
 function createRouter(config: GatewayConfig, levels: Allocator): WeightedRouter {
-	const share = bucketShare(config);
+	const [ofLevels, share] = sharesOfConfig(config);
 	// Where nobody set a rate the base of the buckets is theirs; levels have none then.
 	const rateIsOpen = config.providers.every(({ capacity, families }) =>
 		[capacity, ...families.map((family) => family.capacity)].every(hasOpenRate),
@@ -149,11 +149,11 @@ function createRouter(config: GatewayConfig, levels: Allocator): WeightedRouter 
 	const base = rateIsOpen && config.requestScheduler.enabled && share > 0 ? baseCapacity(settings) * share : undefined;
 	const ceiling =
 		base === undefined ? {} : bucketUnit(settings) === "rps" ? { maxRps: base } : { maxTokensPerSec: base };
-	return new WeightedRouter([levels, createAllocator(config, "bucket")], [{ share: 1 - share }, { share, ...ceiling }]);
+	return new WeightedRouter([levels, createAllocator(config, "bucket")], [{ share: ofLevels }, { share, ...ceiling }]);
 }
 
-function bucketShare({ allocator }: GatewayConfig): number {
-	return sharesOf(allocator.weightedRouter.priorityWeight, allocator.weightedRouter.bucketWeight)[1];
+function sharesOfConfig({ allocator }: GatewayConfig): readonly [number, number] {
+	return sharesOf(allocator.weightedRouter.priorityWeight, allocator.weightedRouter.bucketWeight);
 }
 
 function halvesOf({ allocators, halves }: WeightedRouter, enabled: boolean): readonly HalfSettings[] {

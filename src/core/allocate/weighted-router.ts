@@ -22,8 +22,8 @@ export class WeightedRouter {
 
 /** Parts of 1 that two weights stand for; not both are 0. */
 export function sharesOf(priorityWeight: number, bucketWeight: number): readonly [number, number] {
-	const first = priorityWeight / (priorityWeight + bucketWeight);
-	return [first, 1 - first];
+	const sum = priorityWeight + bucketWeight;
+	return [priorityWeight / sum, bucketWeight / sum];
 }
 
 /**
