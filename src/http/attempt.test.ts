@@ -41,7 +41,7 @@ function streaming(owner: Partial<AttemptOwner>) {
 	let upstream: UpstreamListener | undefined;
 	attempt.start((listener) => {
 		upstream = listener;
-		return { pause: () => {}, resume: () => {}, abort: () => told.push("aborted") };
+		return { reached: true, pause: () => {}, resume: () => {}, abort: () => told.push("aborted") };
 	});
 	upstream!.response(200, ["content-type", "text/event-stream"]);
 	return { attempt, upstream: upstream!, told };

@@ -60,6 +60,8 @@ export class Attempt implements UpstreamListener {
 	#answering = false;
 	#paused = false;
 	#over = false;
+	/** When it ended, had it gone out. */
+	#reached = false;
 	#idleTimer: NodeJS.Timeout | undefined;
 
 	constructor(settings: AttemptSettings, owner: AttemptOwner) {
@@ -99,8 +101,9 @@ export class Attempt implements UpstreamListener {
 		return this.held.length === 1 ? this.held[0]! : Buffer.concat(this.held, this.#heldBytes);
 	}
 
-	/** What a run that reported nothing must have used: its prompt, and a token for every event seen. */
-	usageWithout(estimate: { readonly promptTokens: Tokens; readonly completionTokens: Tokens }): Usage {
+	/** What a run that reported nothing must have used: its prompt, and a token for every event seen. Undefined: its engine never saw it. */
+	usageWithout(estimate: { readonly promptTokens: Tokens; readonly completionTokens: Tokens }): Usage | undefined {
+		if (!(this.#call?.reached ?? this.#reached)) return undefined;
 		const seen = this.scanner?.usage();
 		const isComplete = this.status === 200 && this.scanner === undefined;
 		return {
@@ -172,6 +175,8 @@ export class Attempt implements UpstreamListener {
 	failed(error: Error, reached: boolean): void {
 		if (this.#over) return;
 		this.#end();
+		// A connection that broke without an answer: nobody knows of any work, and the client got nothing.
+		this.#reached = reached && this.status !== 0;
 		this.#owner.broke(error, reached);
 	}
 
@@ -182,6 +187,7 @@ export class Attempt implements UpstreamListener {
 
 	#end(): void {
 		this.#over = true;
+		this.#reached = this.#call?.reached === true;
 		this.#call = undefined;
 		clearTimeout(this.#idleTimer);
 	}

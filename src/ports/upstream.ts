@@ -12,6 +12,8 @@ export interface UpstreamListener {
 
 /** A request under way. All calls are harmless after its end. */
 export interface UpstreamCall {
+	/** It went out on a connection: the engine may have seen it. */
+	readonly reached: boolean;
 	pause(): void;
 	resume(): void;
 	/** Breaks the connection; nothing is reported after it. */

@@ -64,9 +64,14 @@ class Call implements Dispatcher.DispatchHandler, UpstreamCall {
 	#controller: Dispatcher.DispatchController | undefined;
 	#over = false;
 	#aborted = false;
+	#abortedBefore = false;
 
 	constructor(listener: UpstreamListener) {
 		this.#listener = listener;
+	}
+
+	get reached(): boolean {
+		return this.#controller !== undefined && !this.#abortedBefore;
 	}
 
 	pause(): void {
@@ -86,8 +91,10 @@ class Call implements Dispatcher.DispatchHandler, UpstreamCall {
 
 	onRequestStart(controller: Dispatcher.DispatchController): void {
 		this.#controller = controller;
-		// Aborted before a connection was free.
-		if (this.#aborted) controller.abort(new Error("aborted by the gateway"));
+		if (!this.#aborted) return;
+		// Before a connection was free.
+		this.#abortedBefore = true;
+		controller.abort(new Error("aborted by the gateway"));
 	}
 
 	onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
@@ -109,6 +116,6 @@ class Call implements Dispatcher.DispatchHandler, UpstreamCall {
 		if (this.#over) return;
 		this.#over = true;
 		// A request that never got a connection has no controller; one whose bytes went out may have been seen.
-		this.#listener.failed(error, this.#controller !== undefined);
+		this.#listener.failed(error, this.reached);
 	}
 }

@@ -261,3 +261,29 @@ test("rules that cannot be read are read again, and nothing is lost over it", as
 	await until("they are read again", () => asked === 2);
 	expect((await ask(bed, {})).status).toBe(200);
 });
+
+test("a request that no engine saw costs nothing: one that is not there, one that was left before it was connected", async () => {
+	const bed = await open(OPEN);
+	const rows = async () => {
+		await bed.gateway.plane.journal.flushed();
+		await until("the ledger has caught up", () => bed.gateway.plane.journal.status().unsentRecords === 0);
+		return (await bed.gateway.stores.ledger.list({}, { limit: 10 })).items;
+	};
+	const { upstreams } = bed.gateway.plane;
+	const forward = upstreams.forward.bind(upstreams);
+	// As its first bytes would go out, an operator ends it.
+	upstreams.forward = (...request) => {
+		const call = forward(...request);
+		queueMicrotask(() => only(bed).cancelByOperator());
+		return call;
+	};
+	expect((await jsonOf(await ask(bed, {}))).error.code).toBe("cancelled_by_operator");
+	upstreams.forward = forward;
+	await bed.mock.close();
+	expect((await jsonOf(await ask(bed, {}))).error.code).toBe("upstream_unavailable");
+	await until("all is given back", () => atRest(bed));
+	expect(await rows()).toMatchObject([
+		{ promptTokens: 0, completionTokens: 0 },
+		{ promptTokens: 0, completionTokens: 0 },
+	]);
+});

@@ -76,6 +76,11 @@ export class AdaptiveCapacity implements PoolObserver {
 		return this.#controller === undefined ? undefined : Math.ceil(this.#controller.limit / this.#endpoints);
 	}
 
+	/** Sequences that run, as far as it was told. */
+	get inFlight(): number {
+		return this.#controller?.backlog.inFlight ?? 0;
+	}
+
 	/** Requests that wait inside the engine, as estimated. */
 	get engineQueue(): number {
 		return this.#controller?.queue ?? 0;

@@ -65,6 +65,11 @@ export class Admission {
 		return full ? this.#worstWaiting(pool, queue) : -1;
 	}
 
+	/** Requests that wait under a rule. */
+	waitingUnder(rule: number): number {
+		return this.#ruleWaiting[rule] ?? 0;
+	}
+
 	/** A request no longer waits. */
 	left(row: number): void {
 		const requests = this.#requests;

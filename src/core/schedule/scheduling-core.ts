@@ -341,6 +341,16 @@ export class SchedulingCore {
 		return this.#admission.waiting;
 	}
 
+	/** Body bytes of what waits, in all pools. */
+	get waitingBytes(): number {
+		return this.#admission.waitingBytes;
+	}
+
+	/** Requests that wait under a rule, by its index. */
+	waitingUnder(rule: number): number {
+		return this.#admission.waitingUnder(rule);
+	}
+
 	/** Requests alive: waiting and running. */
 	get requestCount(): number {
 		return this.#requests.used;
