@@ -9,6 +9,7 @@
  * back when they need it.
  */
 import type { Millis, Tokens } from "../model/units.ts";
+import type { PrefillWindow } from "./prefill-window.ts";
 
 /** What each running sequence may produce while another one is read. */
 const GROWTH_TOKENS: Tokens = 8;
@@ -120,8 +121,14 @@ export class Endpoint {
 	}
 
 	/** Whether the prefill window lets `prompt` tokens more on their way; alone in it any prompt may go. */
-	windowOpen(prompt: Tokens, window: Tokens): boolean {
-		return this.prefillTokens === 0 || this.prefillTokens + prompt <= window;
+	windowOpen(prompt: Tokens, window: PrefillWindow): boolean {
+		return this.prefillTokens === 0 || this.prefillTokens + prompt <= window.tokensWith(this.#freeRoom);
+	}
+
+	/** Fraction of its room that is not used, in the dimension that is fuller; 0 where no bound is known. */
+	get #freeRoom(): number {
+		if (!Number.isFinite(this.sequencesMax) && !Number.isFinite(this.tokensMax)) return 0;
+		return Math.max(0, 1 - Math.max(this.sequences / this.sequencesMax, this.tokens / this.tokensMax));
 	}
 }
 

@@ -321,7 +321,7 @@ export class Pool implements QueueView {
 			if (this.#privileged.has(queue)) {
 				if (endpoint.fitsPrivileged(sequences, tokens)) return "none";
 			} else if (endpoint.fitsOrdinary(sequences, tokens)) {
-				if (endpoint.windowOpen(prompt, this.window.tokens)) return "none";
+				if (endpoint.windowOpen(prompt, this.window)) return "none";
 				fits = true;
 			}
 		}
@@ -358,8 +358,7 @@ export class Pool implements QueueView {
 		if (this.#privileged.has(queue)) return true;
 		if (this.#windowHeld) return false;
 		const prompt = this.#shared.requests.prompt(this.#head(queue));
-		const window = this.window.tokens;
-		for (const endpoint of this.endpoints) if (endpoint.up && endpoint.windowOpen(prompt, window)) return true;
+		for (const endpoint of this.endpoints) if (endpoint.up && endpoint.windowOpen(prompt, this.window)) return true;
 		this.#windowHeld = true;
 		return false;
 	}
@@ -733,7 +732,7 @@ export class Pool implements QueueView {
 		for (let at = 0; at < this.endpoints.length; at++) {
 			const endpoint = this.endpoints[at]!;
 			if (!endpoint.up || !endpoint.fitsHeld(requests.sequences(row), privileged)) continue;
-			if (!privileged && !endpoint.windowOpen(requests.prompt(row), this.window.tokens)) continue;
+			if (!privileged && !endpoint.windowOpen(requests.prompt(row), this.window)) continue;
 			const lacking = endpoint.lackingTokens(firstTokens(requests, row));
 			if (lacking > least || (best >= 0 && lacking === least)) continue;
 			best = at;
@@ -750,7 +749,7 @@ export class Pool implements QueueView {
 		}
 		if (this.#privileged.has(queue)) return endpoint.fitsPrivileged(sequences, tokens);
 		if (!endpoint.fitsOrdinary(sequences, tokens)) return false;
-		return this.#windowOff || endpoint.windowOpen(this.#shared.requests.prompt(row), this.window.tokens);
+		return this.#windowOff || endpoint.windowOpen(this.#shared.requests.prompt(row), this.window);
 	}
 
 	#dispatch(
