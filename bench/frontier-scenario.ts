@@ -30,6 +30,25 @@ export interface Setting {
 	readonly promptScale?: number;
 	/** Only requests of the first 30 s after the flood begins count. */
 	readonly onset?: boolean;
+	/** The batch comes from two tiers, levels 3 and 4 (weights 1 : 0.5), each with a backlog that never ends. Default: level 4 alone. */
+	readonly twoTiers?: boolean;
+}
+
+/** Levels of the low tiers, and what part of the rest their weights give them. */
+export const LOW_TIERS: readonly { readonly level: number; readonly share: number }[] = [
+	{ level: 3, share: 2 / 3 },
+	{ level: 4, share: 1 / 3 },
+];
+
+/** How far the service of the low tiers is off their weights, at worst, as a part of what is due; NaN without service. */
+export function shareError(costs: readonly number[]): number {
+	const total = costs.reduce((sum, cost) => sum + cost, 0);
+	return Math.max(...LOW_TIERS.map(({ share }, index) => Math.abs(costs[index]! / total / share - 1)));
+}
+
+/** Service of a request, as the scheduler counts it. */
+export function serviceOf(promptTokens: number, outputTokens: number): number {
+	return promptTokens + 2 * outputTokens;
 }
 
 /** Medians of lognormal lengths, in tokens, and where they are cut. */
@@ -71,7 +90,7 @@ function workload(setting: Setting, seed: number): SimulatedRequest[] {
 		const outputTokens = lengths(random, BATCH.output, BATCH.largestOutput);
 		requests.push({
 			arrivalMs: begin,
-			queue: 4,
+			queue: setting.twoTiers === true ? LOW_TIERS[i % LOW_TIERS.length]!.level : 4,
 			flow: flowPath([`batch-${i % 4}`, `batch-${i % 4}`]),
 			promptTokens: lengths(random, BATCH.prompt * scale, BATCH.largestPrompt * scale),
 			outputTokens,
@@ -91,6 +110,8 @@ export interface Outcome {
 	readonly tokensPerSec: number;
 	readonly engineQueue: number;
 	readonly preemptions: number;
+	/** See `shareError`; NaN unless two tiers. */
+	readonly shareError: number;
 }
 
 export function simulateSetting(setting: Setting, seeds: number): Outcome {
@@ -98,6 +119,7 @@ export function simulateSetting(setting: Setting, seeds: number): Outcome {
 	let tokens = 0;
 	let engineQueue = 0;
 	let preemptions = 0;
+	const costs = LOW_TIERS.map(() => 0);
 	const from = setting.onset === true ? 30_000 : WARM_UP_MS;
 	const to = setting.onset === true ? 60_000 : END_MS;
 	for (let seed = 1; seed <= seeds; seed++) {
@@ -131,6 +153,8 @@ export function simulateSetting(setting: Setting, seeds: number): Outcome {
 			onEnd: (request) => {
 				if (request.finishedMs !== undefined && request.finishedMs >= from && request.finishedMs < to) {
 					tokens += request.promptTokens + request.outputTokens;
+					const tier = LOW_TIERS.findIndex(({ level }) => level === request.queue);
+					if (tier >= 0) costs[tier]! += serviceOf(request.promptTokens, request.outputTokens);
 				}
 			},
 		});
@@ -149,6 +173,7 @@ export function simulateSetting(setting: Setting, seeds: number): Outcome {
 		tokensPerSec: tokens / seeds / ((to - from) / 1000),
 		engineQueue,
 		preemptions,
+		shareError: setting.twoTiers === true ? shareError(costs) : Number.NaN,
 	};
 }
 

@@ -87,13 +87,16 @@ export class Endpoint {
 
 	/** Slots for a request that may preempt; its tokens are looked at by `lackingTokens`. */
 	fitsHeld(sequences: number, privileged: boolean): boolean {
+		if (this.beside !== undefined) return false;
 		const closed = privileged ? 0 : this.headroomSequences - this.aheadSequences;
 		return this.sequences + sequences <= this.sequencesMax - Math.max(0, closed);
 	}
 
 	/** Tokens missing for a request that may preempt, which needs room only for what is held: negative when it fits. */
 	lackingTokens(tokens: Tokens): Tokens {
-		return this.heldTokens + tokens + this.sequences * GROWTH_TOKENS - this.tokensMax;
+		// Two halves of a pool borrow from each other by charges.
+		const used = this.beside === undefined ? this.heldTokens + this.sequences * GROWTH_TOKENS : this.tokens;
+		return used + tokens - this.tokensMax;
 	}
 
 	/** Tokens missing because what is held has outgrown the endpoint; negative while it has not. */
@@ -127,8 +130,9 @@ export class Endpoint {
 
 	/** Fraction of its room that is not used, in the dimension that is fuller; 0 where no bound is known. */
 	get #freeRoom(): number {
-		if (!Number.isFinite(this.sequencesMax) && !Number.isFinite(this.tokensMax)) return 0;
-		return Math.max(0, 1 - Math.max(this.sequences / this.sequencesMax, this.tokens / this.tokensMax));
+		const { sequences, sequencesMax, tokens, tokensMax } = this;
+		if (sequencesMax === Number.POSITIVE_INFINITY && tokensMax === Number.POSITIVE_INFINITY) return 0;
+		return Math.max(0, 1 - Math.max(sequences / Math.max(1, sequencesMax), tokens / Math.max(1, tokensMax)));
 	}
 }
 

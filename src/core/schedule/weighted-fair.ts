@@ -1,7 +1,7 @@
 /**
  * Weighted fair queuing between queues, as start-time fair queuing (Goyal, Vin, Cheng, SIGCOMM 1996): the smallest start tag
- * `max(V, finish)` goes first, V is the start tag last served. A queue that was idle or passed over starts at V; while it stays
- * backlogged a refund takes it below V again, or wrong estimates of what runs side by side would cost it its share. When the pool has
+ * `max(V, finish)` goes first, V is the start tag last served. A queue that was idle or at a rate ceiling starts at V, one that only the
+ * prefill window keeps back for a moment keeps its tag; while it stays backlogged a refund takes it below V again, or wrong estimates of what runs side by side would cost it its share. When the pool has
  * nothing left to do, V becomes the largest finish tag (the end of a busy period in the paper), so that the next one starts even.
  * Deviation from the fluid share between two backlogged queues i, j over any interval: ≤ Lmax_i / w_i + Lmax_j / w_j.
  */
@@ -56,15 +56,16 @@ export class WeightedFair implements Scheduler {
 			let smallest = NEVER;
 			for (let queue = block * BLOCK; queue < end; queue++) {
 				const start = starts[queue]!;
-				if (start >= smallest) continue;
-				if (start >= bestStart || this.#view.ready(queue)) {
-					smallest = start;
-					if (start >= bestStart) continue;
-					best = queue;
-					bestStart = start;
-				} else {
-					this.#end(queue);
+				if (start < bestStart) {
+					if (this.#view.ready(queue)) {
+						best = queue;
+						bestStart = start;
+					} else if (!this.#view.hasRate(queue)) {
+						this.#end(queue);
+						continue;
+					}
 				}
+				if (start < smallest) smallest = start;
 			}
 			least[block] = smallest;
 		}
