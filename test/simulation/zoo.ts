@@ -52,6 +52,17 @@ function replaced(
 	};
 }
 
+/** Changes what flows are charged or given back after their dispatch, as it comes and at the end. */
+function trueUp(name: string, caughtBy: string, change: (delta: number) => number): Fault {
+	const by = (original: Method): Method =>
+		function (leaf, delta, weight) {
+			original.call(this, leaf, change(delta), weight);
+		};
+	const running = replaced(name, caughtBy, FlowTree, "adjust", by);
+	const ended = replaced(name, caughtBy, FlowTree, "release", by);
+	return { name, caughtBy, plant: (run) => running.plant(() => ended.plant(run)) };
+}
+
 /** Puts another scheduler into every pool. */
 function scheduled(name: string, caughtBy: string, make: (view: Pool, settings: CoreSettings) => Scheduler): Fault {
 	return {
@@ -122,27 +133,9 @@ let calls = 0;
 let lastWindow = -1;
 
 export const FAULTS: readonly Fault[] = [
-	replaced("no true-up inside a queue", "S9b", FlowTree, "adjust", () => () => {}),
-	replaced(
-		"debt forgotten: only refunds are trued up",
-		"S9b",
-		FlowTree,
-		"adjust",
-		(original) =>
-			function (leaf, delta, weight) {
-				if (delta < 0) original.call(this, leaf, delta, weight);
-			},
-	),
-	replaced(
-		"credit kept: charged debts, no refunds",
-		"S9a",
-		FlowTree,
-		"adjust",
-		(original) =>
-			function (leaf, delta, weight) {
-				if (delta > 0) original.call(this, leaf, delta, weight);
-			},
-	),
+	trueUp("no true-up inside a queue", "S9b", () => 0),
+	trueUp("debt forgotten: only refunds are trued up", "S9b", (delta) => Math.min(0, delta)),
+	trueUp("credit kept: charged debts, no refunds", "S9a", (delta) => Math.max(0, delta)),
 	replaced(
 		"weights of flows ignored",
 		"S9a",
