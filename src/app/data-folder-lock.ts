@@ -12,8 +12,10 @@ export function lockDataFolder(folder: string): () => void {
 	try {
 		writeFileSync(own, String(process.pid), { mode: 0o600 });
 	} catch (error) {
+		const { code, message } = error as NodeJS.ErrnoException;
+		const advice = code === "ENOSPC" || code === "EDQUOT" ? "free disk space" : "run as its owner";
 		throw new Error(
-			`the data folder ${folder} cannot be written (${(error as Error).message}): run as its owner, or choose another with --data-dir`,
+			`the data folder ${folder} cannot be written (${message}): ${advice}, or choose another with --data-dir`,
 		);
 	}
 	try {

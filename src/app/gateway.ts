@@ -301,11 +301,22 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		policyVersion = version;
 	};
 	let isLooking = false;
+	let policyFails = false;
 	const rulesTimer = setInterval(() => {
 		if (isLooking) return;
 		isLooking = true;
 		lookAtPolicy()
-			.catch((error: unknown) => log.error({ error: String(error) }, "policy store does not answer"))
+			.then(
+				() => {
+					if (policyFails) log.info("policy store answers again");
+					policyFails = false;
+				},
+				(error: unknown) => {
+					// once, and not ten times a second until somebody mends it
+					if (!policyFails) log.error({ error: String(error) }, "policy store does not answer, the last policy holds");
+					policyFails = true;
+				},
+			)
 			.finally(() => {
 				isLooking = false;
 			});

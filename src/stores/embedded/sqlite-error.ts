@@ -21,7 +21,7 @@ const ADVICE: Readonly<Record<StoreErrorKind, string>> = {
 	corrupt: "the file is damaged or no database: restore a backup with `tokligence db restore`",
 	newer_schema: "it was written by a newer version: use that version",
 	unavailable:
-		"it cannot be opened or read: check that its folder exists, that this user may read and write there, and that the disk is healthy",
+		"it cannot be opened or read: check that its folder exists, that this user may read and write there, and that the disk is healthy and has space",
 };
 
 export function toStoreError(error: unknown, path: string): unknown {
