@@ -5,10 +5,12 @@
 
 import type { Server as HttpsServer } from "node:https";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { compile, guardSettings } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import { pricesOf } from "../config/prices.ts";
 import { formatProblem } from "../config/problem.ts";
+import { protectionOf } from "../config/protection.ts";
 import { CapacityGuard } from "../core/capacity/capacity-guard.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
@@ -137,6 +139,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
 		burstSeconds: config.capacity.burstSeconds,
+		protection: lifecycleParts.protection,
 		queueTimeoutMs: (pool, queue) => engine.core.pools[pool]!.queues[queue]!.timeoutMs,
 	});
 	const decisions = new RecentDecisions(DECISIONS_KEPT);
@@ -382,12 +385,16 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 						void takeSnapshot();
 					},
 					applyPlain: (next) => {
+						const before = protectionOf(holding);
 						holding = next;
 						log.level = next.observability.logLevel;
 						plane.classifier = classifierOf(next, levels, lookup, headerAudit);
 						plane.settings = { ...planeSettingsOf(next, lifecycleParts), engines: plane.settings.engines };
 						plane.priceOf = pricesOf(next);
 						lifecycle.reconfigure({ aliases: next.models }, systemClock.now());
+						const protection = protectionOf(next);
+						// Another change of the file leaves what the limits have counted.
+						if (!isDeepStrictEqual(protection, before)) lifecycle.reconfigure({ protection }, systemClock.now());
 						configureGuard(windows?.keeper.active.internalLimit);
 					},
 					applyQueues: (compiled) => {

@@ -81,6 +81,7 @@ const PLAIN_KEYS = new RegExp(
 		"^request_scheduler\\.classifier$",
 		"^(models|pricing)\\.",
 		"^observability\\.log_level$",
+		"^protection\\.(context_length|rate_limit)\\.",
 		"^capacity_guard\\.(internal_limit_pct|resume_pct|external_tiers|action)$",
 	].join("|"),
 );

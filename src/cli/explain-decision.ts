@@ -145,7 +145,7 @@ const NO_PROMISES: PromiseSteps = { steps: [], isSpent: false };
 
 function lifecycleOf(
 	config: GatewayConfig,
-	{ allocator, router, levelNames, pools, guard }: CompiledConfig,
+	{ allocator, router, levelNames, pools, guard, protection }: CompiledConfig,
 	rules: readonly RoutingRule[] = defaultRules(levelNames.length),
 ): Lifecycle {
 	return new Lifecycle({
@@ -164,5 +164,6 @@ function lifecycleOf(
 		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
 		burstSeconds: config.capacity.burstSeconds,
+		protection,
 	});
 }

@@ -3,12 +3,13 @@
  */
 
 /** Whole sections (with everything below them). */
-const SECTIONS_NOT_AVAILABLE: readonly string[] = ["protection.context_length", "protection.rate_limit"];
+const SECTIONS_NOT_AVAILABLE: readonly string[] = [];
 
 /** Single keys, by path. */
 const KEYS_NOT_AVAILABLE: readonly string[] = [
 	"storage.redis_url",
 	"storage.database_url",
+	"protection.context_length.webhook_url",
 	"providers.overflow",
 	"providers.overflow_above",
 	"providers.overflow_max_usd_per_hour",
@@ -18,7 +19,11 @@ const KEYS_NOT_AVAILABLE: readonly string[] = [
 const SPELLINGS_NOT_AVAILABLE: readonly string[] = ["affinity", "enable_subqueues", "otlp_endpoint"];
 
 /** Single values, by the spelling of their key. */
-const VALUES_NOT_AVAILABLE: readonly { readonly key: string; readonly value: string }[] = [];
+const VALUES_NOT_AVAILABLE: readonly { readonly key: string; readonly value: string }[] = [
+	{ key: "truncation_strategy", value: "truncate_oldest" },
+	{ key: "truncation_strategy", value: "truncate_middle" },
+	{ key: "truncation_strategy", value: "webhook" },
+];
 
 export const NOT_AVAILABLE = "not available in this version";
 

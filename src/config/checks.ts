@@ -8,6 +8,7 @@ import type { Assignments } from "./assignments.ts";
 import { measuredCapacity } from "./benchmark-report.ts";
 import { type CapacityConfig, type GatewayConfig, isLoopback } from "./gateway-config.ts";
 import type { ConfigProblem } from "./problem.ts";
+import { parseModelNumbers } from "./protection.ts";
 import { suggestionFor } from "./suggestion.ts";
 
 type Severity = ConfigProblem["severity"];
@@ -27,6 +28,7 @@ export function checkConfig(config: GatewayConfig, assignments: Assignments): re
 	checkProviders(config, checks);
 	checkModels(config, checks);
 	checkQuotas(config, checks);
+	checkProtection(config, checks);
 	return checks.problems;
 }
 
@@ -493,6 +495,36 @@ function checkQuotas({ quotas }: GatewayConfig, checks: Checks): void {
 			"alert_webhook",
 			"is not signed: set alert_webhook_secret_env, so that its receiver can tell an alert from a forgery",
 		);
+}
+
+function checkProtection({ protection }: GatewayConfig, checks: Checks): void {
+	const { contextLength, rateLimit } = protection;
+	const lists = [
+		["context_length", "model_limits", contextLength.modelLimits, true],
+		["rate_limit", "model_max_rps", rateLimit.modelMaxRps, false],
+		["rate_limit", "model_max_tps", rateLimit.modelMaxTps, false],
+	] as const;
+	for (const [section, key, list, whole] of lists) {
+		const parsed = parseModelNumbers(list, whole);
+		if (parsed.ok) continue;
+		const number = whole ? "a whole number" : "a number";
+		checks.add(
+			"error",
+			`protection.${section}`,
+			key,
+			`${JSON.stringify(parsed.entry)} is not MODEL:NUMBER, such as llama-*:8192; allowed: ${number} above 0`,
+		);
+	}
+	const { maxTps, modelMaxTps } = rateLimit;
+	const parsedTps = parseModelNumbers(modelMaxTps, false);
+	for (const { model, value } of parsedTps.ok ? parsedTps.numbers : [])
+		if (maxTps !== undefined && value > maxTps)
+			checks.add(
+				"note",
+				"protection.rate_limit",
+				"model_max_tps",
+				`${model}: ${value} is more than max_tps = ${maxTps} allows at all`,
+			);
 }
 
 function isZone(name: string): boolean {

@@ -14,6 +14,7 @@ import { createPriorityAllocator } from "../core/allocate/priority-allocator.ts"
 import { sharesOf, WeightedRouter } from "../core/allocate/weighted-router.ts";
 import type { AdaptiveSettings } from "../core/capacity/adaptive-capacity.ts";
 import type { GuardSettings } from "../core/capacity/capacity-guard.ts";
+import type { ProtectionSettings } from "../core/capacity/protection.ts";
 import type { AllocatorKind, QueueSettings } from "../core/model/policy.ts";
 import {
 	type BufferSettings,
@@ -27,6 +28,7 @@ import {
 import type { HalfSettings } from "../core/schedule/halves.ts";
 import { measuredCapacity } from "./benchmark-report.ts";
 import type { CapacityConfig, GatewayConfig, ProviderConfig } from "./gateway-config.ts";
+import { protectionOf } from "./protection.ts";
 
 /** Where adaptive capacity starts, and the most it tries where nobody set a maximum. */
 const INITIAL_ADAPTIVE = 32;
@@ -69,6 +71,7 @@ export interface CompiledConfig {
 	/** What each bucket is worth, under the bucket allocator. */
 	readonly buckets?: { readonly unit: "rps" | "tps"; readonly figures: readonly BucketFigures[] };
 	readonly guard: GuardSettings;
+	readonly protection: ProtectionSettings | undefined;
 	/** Priority levels that hints speak of. */
 	readonly levelNames: readonly string[];
 }
@@ -120,6 +123,7 @@ export function compile(config: GatewayConfig, ruleDepths: readonly number[]): C
 		core,
 		pools,
 		guard,
+		protection: protectionOf(config),
 		levelNames,
 		...bucketWorth(config),
 	};

@@ -10,9 +10,11 @@ import { defaultClassifierSection, headerClassifierSection, tokenClassifierSecti
 import { type Keys, type Section, sectionName, type ValuesOf } from "./schema-key.ts";
 import {
 	capacityGuardSection,
+	contextLengthSection,
 	preemptionSection,
 	providersSection,
 	quotasSection,
+	rateLimitSection,
 	timeWindowsSection,
 	weightedRouterSection,
 } from "./schema-later.ts";
@@ -88,6 +90,10 @@ export interface GatewayConfig {
 	readonly pricing: ReadonlyMap<string, SectionValues<typeof service.pricingSection>>;
 	readonly timeWindows: SectionValues<typeof timeWindowsSection>;
 	readonly quotas: SectionValues<typeof quotasSection>;
+	readonly protection: {
+		readonly contextLength: SectionValues<typeof contextLengthSection>;
+		readonly rateLimit: SectionValues<typeof rateLimitSection>;
+	};
 	readonly observability: SectionValues<typeof service.observabilitySection>;
 }
 
@@ -149,6 +155,10 @@ export function buildConfig(
 		),
 		timeWindows: values.read(timeWindowsSection),
 		quotas: values.read(quotasSection),
+		protection: {
+			contextLength: values.read(contextLengthSection),
+			rateLimit: values.read(rateLimitSection),
+		},
 		observability: values.read(service.observabilitySection),
 	};
 	return { config, values };

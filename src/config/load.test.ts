@@ -207,9 +207,14 @@ const BUCKETS = "[request_scheduler]\nallocator = bucket\nscheduler = atleast\n[
 describe("refusals", () => {
 	it.each([
 		[
-			"not built yet",
-			"[protection.rate_limit]\nmax_rps = 1",
-			"gateway.ini:1: [protection.rate_limit]: not available in this version",
+			"not built yet, a value",
+			"[protection.context_length]\ntruncation_strategy = webhook",
+			"gateway.ini:2: [protection.context_length] truncation_strategy: not available in this version",
+		],
+		[
+			"no number for a model",
+			"[protection.rate_limit]\nmodel_max_rps = llama",
+			'gateway.ini:2: [protection.rate_limit] model_max_rps: "llama" is not MODEL:NUMBER',
 		],
 		[
 			"not built yet, a key",

@@ -128,6 +128,7 @@ export function simulateConfig(input: SimulationInput): SimulationReport {
 		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
 		burstSeconds: config.capacity.burstSeconds,
+		protection: compiled.protection,
 	});
 	const ruleDepths = lifecycle.rules.map(({ rule }) => rule.maxQueueDepth ?? Number.POSITIVE_INFINITY);
 	const model = (compiled.pools[0]?.models[0] ?? "*").replaceAll("*", "model");

@@ -7,12 +7,14 @@ import type { Allocator } from "../allocate/allocator.ts";
 import { type ActiveWindows, type Adjusted, adjustAllocation, UNADJUSTED } from "../allocate/time-window.ts";
 import { accountPoint, type WeightedRouter } from "../allocate/weighted-router.ts";
 import type { CapacityGuard } from "../capacity/capacity-guard.ts";
+import { Protection, type ProtectionSettings, type ProtectionTaken } from "../capacity/protection.ts";
 import { RateLimit } from "../capacity/rate-limit.ts";
 import type { Estimator } from "../classify/estimator.ts";
 import { applyHints, CRITICAL_LIMIT, CRITICAL_WINDOW_MS, type HintContext } from "../classify/hints.ts";
 import { type CompiledRule, RuleMatcher } from "../classify/rule-matcher.ts";
 import { SlidingCounter } from "../classify/sliding-counter.ts";
 import type { Refusal } from "../model/error-code.ts";
+import { matchesModel } from "../model/model-pattern.ts";
 import type { AllocationDecision, RoutingRule } from "../model/policy.ts";
 import type { RequestFacts } from "../model/request-facts.ts";
 import type { RequestHints, RoutingMetadata, TokenTraits } from "../model/routing.ts";
@@ -46,11 +48,13 @@ export interface LifecycleSettings {
 	readonly queueTimeoutMs?: (pool: number, queue: number) => Millis;
 	/** Keeps external work out while internal work needs the capacity, and measures both. */
 	readonly guard?: CapacityGuard;
+	/** Limits of the whole gateway and of models. */
+	readonly protection?: ProtectionSettings | undefined;
 }
 
 /** What may change while requests wait and run: the next request finds it so. Flow paths and the estimator stay. */
 export type LifecycleChange = Partial<
-	Pick<LifecycleSettings, "allocator" | "router" | "levelNames" | "pools" | "aliases" | "burstSeconds">
+	Pick<LifecycleSettings, "allocator" | "router" | "levelNames" | "pools" | "aliases" | "burstSeconds" | "protection">
 >;
 
 /** Where an account stands among the two allocators of a weighted router. */
@@ -77,6 +81,8 @@ export interface Arrival {
 	readonly submit: SubmitRequest;
 	/** What it took from the token limit of its rule, if that has one: given back to that one, whatever rules say by then. */
 	readonly taken: TakenTokens | undefined;
+	/** What it took from limits of the gateway and of its model. */
+	readonly protection: ProtectionTaken | undefined;
 	/** Of a tier that the capacity guard keeps out. */
 	readonly isExternal: boolean;
 	/** The guard is closed to it: it waits until that opens, before it is submitted. */
@@ -108,6 +114,7 @@ export interface ArrivalContext {
 
 export class Lifecycle {
 	#settings: LifecycleSettings;
+	#protection: Protection | undefined;
 	#matcher: RuleMatcher;
 	readonly #paths: FlowPaths;
 	#windows: ActiveWindows | undefined;
@@ -123,6 +130,7 @@ export class Lifecycle {
 		this.#matcher = new RuleMatcher(settings.rules);
 		this.#paths = new FlowPaths(settings.flowPath);
 		this.#makeLimits(0);
+		this.#protect(0);
 	}
 
 	/** Rules in order of evaluation. */
@@ -161,6 +169,7 @@ export class Lifecycle {
 		this.#settings = { ...this.#settings, ...change };
 		this.#poolsOf.clear();
 		if (this.#settings.burstSeconds !== before) this.#makeLimits(now);
+		if ("protection" in change || this.#settings.burstSeconds !== before) this.#protect(now);
 	}
 
 	/** These time windows hold from now on. */
@@ -173,6 +182,7 @@ export class Lifecycle {
 		const answer = this.#admit(metadata, facts, context, now, GRANTING);
 		if (answer.kind === "admitted") {
 			this.#requestLimits[answer.arrival.rule.index]?.giveBack(1, now);
+			answer.arrival.protection?.undoRequests(now);
 			this.withdrawn(answer.arrival, now);
 		}
 		return answer;
@@ -195,7 +205,7 @@ export class Lifecycle {
 		let pools = this.#poolsOf.get(model);
 		if (pools === undefined) {
 			pools = this.#settings.pools.flatMap((pool, index) =>
-				pool.models.some((p) => matches(p, model)) ? [index] : [],
+				pool.models.some((p) => matchesModel(p, model)) ? [index] : [],
 			);
 			if (this.#poolsOf.size >= 1000) this.#poolsOf.clear();
 			this.#poolsOf.set(model, pools);
@@ -279,17 +289,27 @@ export class Lifecycle {
 		const flowKey = path.ids[path.ids.length - 1]!;
 		const pool = this.#settings.pools[pools[0]!]!;
 		const promptTokens = estimator.promptTokens(facts, model);
-		const left = pool.maxContextLength - promptTokens;
+		const longest = Math.min(pool.maxContextLength, this.#protection?.contextOf(model) ?? Number.POSITIVE_INFINITY);
+		const left = longest - promptTokens;
 		if (left < 0 || (facts.maxTokens !== undefined && facts.maxTokens > left)) {
 			return refused(
 				"context_length_exceeded",
-				`about ${promptTokens} prompt tokens${facts.maxTokens === undefined ? "" : ` and max_tokens ${facts.maxTokens}`} exceed the context of ${pool.maxContextLength} tokens`,
+				`about ${promptTokens} prompt tokens${facts.maxTokens === undefined ? "" : ` and max_tokens ${facts.maxTokens}`} exceed the context of ${longest} tokens`,
 			);
 		}
 		const estimate = estimator.estimate(facts, model, flowKey, left);
 		const own = route === undefined ? pools : this.#poolsIn(route.half, pools);
-		const taken = this.#limit(rule, estimate.promptTokens + estimate.completionTokens, now);
-		if (taken !== undefined && "kind" in taken) return { ...taken, queue: allocation.queue };
+		const tokens = estimate.promptTokens + estimate.completionTokens;
+		const protection = this.#protection?.take(model, tokens, now);
+		if (protection !== undefined && "waitMs" in protection) {
+			const answer = refused("rate_limited", protection.allowed, undefined, protection.waitMs);
+			return { ...answer, queue: allocation.queue };
+		}
+		const taken = this.#limit(rule, tokens, now);
+		if (taken !== undefined && "kind" in taken) {
+			protection?.undo(now);
+			return { ...taken, queue: allocation.queue };
+		}
 		const submit: SubmitRequest = {
 			pools: own,
 			queue: allocation.queue,
@@ -327,6 +347,7 @@ export class Lifecycle {
 				adjusted,
 				submit,
 				taken,
+				protection,
 				isExternal,
 				isKeptOut,
 			},
@@ -360,14 +381,16 @@ export class Lifecycle {
 
 	/** The end of a request that ran: what the estimator learns, and what a token limit gets back or pays more. */
 	settled(arrival: Arrival, usage: Usage, now: Millis): void {
-		const { facts, model, flowKey, taken } = arrival;
+		const { facts, model, flowKey, taken, protection } = arrival;
 		this.#settings.estimator.learn(model, flowKey, facts.promptChars, usage, facts.sequences, facts.promptExtraTokens);
 		taken?.limit.giveBack(taken.tokens - usage.promptTokens - usage.completionTokens, now);
+		protection?.trueUp(usage.promptTokens + usage.completionTokens, now);
 	}
 
 	/** The end of a request that never ran: nothing was used. */
-	withdrawn({ taken }: Arrival, now: Millis): void {
+	withdrawn({ taken, protection }: Arrival, now: Millis): void {
 		taken?.limit.giveBack(taken.tokens, now);
+		protection?.trueUp(0, now);
 	}
 
 	/** Takes from the limits of a rule: answers what its token limit gave, or the refusal and takes nothing. */
@@ -398,6 +421,11 @@ export class Lifecycle {
 	/** A request larger than the burst would never be admitted: it costs the whole burst instead. */
 	#costUnder({ rule }: CompiledRule, tokens: Tokens): Tokens {
 		return Math.min(tokens, (rule.maxTps ?? 0) * this.#settings.burstSeconds);
+	}
+
+	#protect(now: Millis): void {
+		const { protection, burstSeconds } = this.#settings;
+		this.#protection = protection === undefined ? undefined : new Protection(protection, burstSeconds, now);
 	}
 
 	#makeLimits(now: Millis): void {
@@ -431,25 +459,10 @@ function refused(code: Refusal["code"], message: string, param?: string, retryAf
 
 /** Whether a token may use a model by this name. */
 function mayUse(token: TokenTraits | undefined, name: string): boolean {
-	return token?.allowedModels === undefined || token.allowedModels.some((pattern) => matches(pattern, name));
+	return token?.allowedModels === undefined || token.allowedModels.some((pattern) => matchesModel(pattern, name));
 }
 
 /** Quoted and cut: names come from clients. */
 function quote(text: string): string {
 	return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
-}
-
-/** A pattern in which `*` stands for any text. Linear, no regular expression. */
-function matches(pattern: string, text: string): boolean {
-	if (!pattern.includes("*")) return pattern === text;
-	const parts = pattern.split("*");
-	if (!text.startsWith(parts[0]!)) return false;
-	let at = parts[0]!.length;
-	for (let i = 1; i < parts.length - 1; i++) {
-		const found = text.indexOf(parts[i]!, at);
-		if (found < 0) return false;
-		at = found + parts[i]!.length;
-	}
-	const last = parts[parts.length - 1]!;
-	return text.length - at >= last.length && text.endsWith(last);
 }
