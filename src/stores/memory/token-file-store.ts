@@ -36,16 +36,33 @@ export class TokenFileStore implements TokenReader {
 	}
 }
 
-/** The database wins where both know a token; a list cannot suspend an account. */
+/** The database wins where both know a token, also when it has revoked it; a list cannot suspend an account. */
 export function layeredTokens(database: TokenReader, file: TokenReader): TokenReader {
 	return {
 		find: async (hash) => (await database.find(hash)) ?? file.find(hash),
 		async active(afterHash, limit) {
-			const both = [...(await database.active(afterHash, limit)), ...(await file.active(afterHash, limit))];
-			const byHash = new Map(both.reverse().map((identity) => [identity.hash, identity]));
-			return [...byHash.values()].sort((a, b) => (a.hash < b.hash ? -1 : 1)).slice(0, limit);
+			const own = await unknownTo(database, file, afterHash, limit);
+			const both = [...(await database.active(afterHash, limit)), ...own];
+			return both.sort((a, b) => (a.hash < b.hash ? -1 : 1)).slice(0, limit);
 		},
 	};
+}
+
+/** The first `limit` active tokens of the file that the database has never had. */
+async function unknownTo(
+	database: TokenReader,
+	file: TokenReader,
+	afterHash: string | undefined,
+	limit: number,
+): Promise<readonly TokenIdentity[]> {
+	const found: TokenIdentity[] = [];
+	let last = afterHash;
+	for (;;) {
+		const page = await file.active(last, limit);
+		for (const identity of page) if ((await database.find(identity.hash)) === undefined) found.push(identity);
+		if (page.length < limit || found.length >= limit) return found.slice(0, limit);
+		last = page.at(-1)!.hash;
+	}
 }
 
 function fileIdentity(row: ImportedToken): TokenIdentity {
