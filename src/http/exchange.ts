@@ -19,7 +19,7 @@ import type { Usage } from "../core/model/usage.ts";
 import type { QuotaAmounts } from "../core/quota/quota.ts";
 import type { Reason, Ticket } from "../core/schedule/decision.ts";
 import type { RequestListener } from "../engine/engine.ts";
-import type { QuotaService, SpentBudget } from "../engine/quota-service.ts";
+import type { SpentBudget } from "../engine/quota-service.ts";
 import type { RateGate } from "../engine/rate-gate.ts";
 import type { LedgerRow } from "../ports/ledger-store.ts";
 import type { ForwardOutcome } from "../ports/upstream.ts";
@@ -34,6 +34,7 @@ import { Attempt, type AttemptOwner } from "./attempt.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { obeyedRetryAfter, sendError } from "./error-response.ts";
 import { clientHeaders, responseHeader, withContentType } from "./headers.ts";
+import { Holdings } from "./holdings.ts";
 import { ledgerRow } from "./journal-row.ts";
 import { quotaHeaders, spentRefusal } from "./quota-answers.ts";
 import { codeOfProblem, refusalOfReason, unserved } from "./refusals.ts";
@@ -95,14 +96,8 @@ export class Exchange implements RequestListener, AttemptOwner {
 	#ttftMs: Millis | undefined;
 	#attempts = 0;
 	#journaled = false;
-	/** Counted among the requests of its token. */
-	#holdsToken = false;
-	/** Its estimate is taken from the limits of its rule. */
-	#holdsLimits = false;
-	/** Its estimate is reserved in budgets. */
-	#holdsQuota = false;
-	/** Its estimate is charged to rates, or it waits for that. */
-	#holdsRate = false;
+	/** Since it was admitted. */
+	#holdings: Holdings | undefined;
 	/** Waits for its rate, not yet in a queue. */
 	#atGate = false;
 	/** The run under way, or the last one; undefined before the first and after one that came to nothing. */
@@ -212,25 +207,25 @@ export class Exchange implements RequestListener, AttemptOwner {
 		const { arrival } = admitted;
 		this.#arrival = arrival;
 		this.waits(arrival.submit.pools[0]!, arrival.submit.queue);
-		this.#holdsLimits = true;
+		const holdings = new Holdings(this.#plane, this.requestId, arrival);
+		this.#holdings = holdings;
 		this.#plane.shadow?.(arrival);
 		if (!this.#isServed(arrival)) {
-			this.#withdraw();
+			holdings.releaseLimits();
 			this.#arrival = undefined;
 			this.#refuse(unserved(arrival.model));
 			return;
 		}
 		this.#body = isPassthrough ? body : editedBody(body, read.parsed, arrival, this.#dialect);
-		this.#takeToken(arrival.metadata.tokenId);
-		const { quotas } = this.#plane;
-		const spent = quotas?.concerns(arrival.metadata) === true ? this.#reserve(quotas, arrival) : undefined;
+		holdings.takeToken();
+		const spent = holdings.reserve(() => this.#quotaAmounts(this.#isFree ? NOTHING : this.#estimatedUsage()));
 		if (spent === undefined) this.#enqueue(arrival);
 		else if (spent instanceof Promise) {
 			const since = performance.now();
 			const go = (answer?: SpentBudget) => {
 				this.#wasHeld(performance.now() - since);
 				// It ended before there was anything to release.
-				if (this.#state === "over") quotas?.release(this.requestId);
+				if (this.#state === "over") this.#plane.quotas?.release(this.requestId);
 				else if (answer !== undefined) this.#refuse(spentRefusal(answer));
 				else if (this.#isServed(arrival)) this.#enqueue(arrival);
 				else this.#refuse(unserved(arrival.model));
@@ -240,13 +235,6 @@ export class Exchange implements RequestListener, AttemptOwner {
 				() => this.#guard(go),
 			);
 		} else this.#refuse(spentRefusal(spent));
-	}
-
-	#reserve(quotas: QuotaService, arrival: Arrival): ReturnType<QuotaService["reserve"]> {
-		const estimate = this.#isFree ? NOTHING : this.#estimatedUsage();
-		const multiplier = (arrival.rule.rule.quotaMultiplier ?? 1) * arrival.adjusted.quotaMultiplier;
-		this.#holdsQuota = true;
-		return quotas.reserve(this.requestId, arrival.metadata, this.#quotaAmounts(estimate), multiplier);
 	}
 
 	/** Everything lets it in: it waits for the scheduler. */
@@ -266,14 +254,13 @@ export class Exchange implements RequestListener, AttemptOwner {
 			this.#fail(refusalOfReason("deadline_unmeetable", 1000), "deadline_unmeetable");
 			return;
 		}
-		this.#holdsRate = true;
 		const since = performance.now();
 		const go = () => {
 			this.#atGate = false;
 			this.#wasHeld(performance.now() - since);
 			this.#queue(arrival);
 		};
-		const entry = rates.enter(metadata, {
+		const entry = this.#holdings!.enterRate(rates, {
 			id: this.requestId,
 			tokens: submit.promptTokens + submit.completionTokens,
 			timeoutMs: submit.timeoutMs,
@@ -793,13 +780,16 @@ export class Exchange implements RequestListener, AttemptOwner {
 		if (before === "waiting" && (ticket >= 0 || this.#atGate || wasHeld)) this.#waitMs = this.ageMs;
 		if (arrival !== undefined)
 			this.#doAll(
-				() => this.#releaseToken(),
-				() => this.#releaseRate(usage),
+				() => this.#holdings!.releaseToken(),
+				() => this.#holdings!.releaseRate(this.#journaled ? usage.promptTokens + usage.completionTokens : 0),
 				() => this.#releaseTicket(ticket, arrival, usage, lingers),
-				() => this.#withdraw(),
+				() => this.#holdings!.releaseLimits(),
 			);
 		const row = arrival === undefined ? undefined : this.#endRecord(outcome, usage, errorCode);
-		if (arrival !== undefined) this.#doAll(() => this.#releaseQuota(arrival, usage, row));
+		if (arrival !== undefined)
+			this.#doAll(() =>
+				this.#holdings!.releaseQuota(row && { amounts: this.#quotaAmounts(usage, row), settledAt: row.settledAt }),
+			);
 		this.#doAll(() =>
 			onEnd({
 				requestId: this.requestId,
@@ -819,12 +809,6 @@ export class Exchange implements RequestListener, AttemptOwner {
 		);
 	}
 
-	#releaseRate(usage: Usage): void {
-		if (!this.#holdsRate) return;
-		this.#holdsRate = false;
-		this.#plane.rates?.finish(this.requestId, this.#journaled ? usage.promptTokens + usage.completionTokens : 0);
-	}
-
 	/** Its place in a queue or on an endpoint; that of an endpoint not before the engine is done. */
 	#releaseTicket(ticket: Ticket, arrival: Arrival, usage: Usage, lingers: boolean): void {
 		if (ticket < 0) return;
@@ -835,10 +819,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 			if (lagMs > 0) setTimeout(() => this.#doAll(() => engine.finish(ticket, usage)), lagMs);
 			else engine.finish(ticket, usage);
 		}
-		if (usage !== NOTHING) {
-			this.#holdsLimits = false;
-			lifecycle.settled(arrival, usage, performance.now());
-		}
+		if (usage !== NOTHING) this.#holdings!.settleLimits(usage);
 		lifecycle.used(arrival, usage.promptTokens + usage.completionTokens - this.#counted, performance.now());
 	}
 
@@ -851,40 +832,6 @@ export class Exchange implements RequestListener, AttemptOwner {
 			this.#plane.journal.end(row);
 		});
 		return row;
-	}
-
-	/** Budgets pay what its row says; without one, nothing. */
-	#releaseQuota(arrival: Arrival, usage: Usage, row: LedgerRow | undefined): void {
-		const { quotas } = this.#plane;
-		if (row === undefined) {
-			if (this.#holdsQuota) quotas?.release(this.requestId);
-		} else if (this.#holdsQuota || quotas?.concerns(arrival.metadata) === true)
-			quotas?.commit(this.requestId, arrival.metadata, this.#quotaAmounts(usage, row), row.settledAt);
-		this.#holdsQuota = false;
-	}
-
-	/** Nothing was used: what its rule's limits were charged is given back, once. */
-	#withdraw(): void {
-		if (!this.#holdsLimits) return;
-		this.#holdsLimits = false;
-		this.#plane.lifecycle.withdrawn(this.#arrival!, performance.now());
-	}
-
-	/** Counts it among the requests of its token, from before anything is waited for: that count is a limit. */
-	#takeToken(tokenId: string | undefined): void {
-		if (tokenId === undefined) return;
-		const { tokenUse } = this.#plane;
-		tokenUse.set(tokenId, (tokenUse.get(tokenId) ?? 0) + 1);
-		this.#holdsToken = true;
-	}
-
-	#releaseToken(): void {
-		const tokenId = this.#metadata?.tokenId;
-		if (tokenId === undefined || !this.#holdsToken) return;
-		this.#holdsToken = false;
-		const left = (this.#plane.tokenUse.get(tokenId) ?? 1) - 1;
-		if (left > 0) this.#plane.tokenUse.set(tokenId, left);
-		else this.#plane.tokenUse.delete(tokenId);
 	}
 
 	// --- small parts
