@@ -5,12 +5,12 @@
  *
  * `TOKLIGENCE_TEST_SEED` plays another mix, `TOKLIGENCE_TEST_REQUESTS` a longer one.
  */
-import { performance } from "node:perf_hooks";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import type { LedgerRow } from "../../src/ports/ledger-store.ts";
 import { Random } from "../../src/simulate/random.ts";
-import { allRows, budgetsOff, heldInside, heldOutside, ledgerRows } from "./left-over.ts";
+import { allRows, budgetsOff, heldInside, heldOutside, impossible, ledgerRows } from "./left-over.ts";
 import { type Plan, planOf, play, type Seen } from "./mixed-traffic.ts";
+import { movableClock } from "./movable-clock.ts";
 import { Operators } from "./operators.ts";
 import { OPEN, until } from "./running-gateway.ts";
 import { openStage, type Stage } from "./stage.ts";
@@ -116,17 +116,6 @@ async function playAll(
 	return seen;
 }
 
-/** A clock that can be moved forward. */
-function movableClock(): (ms: number) => void {
-	const real = performance.now.bind(performance);
-	let ahead = 0;
-	const spy = vi.spyOn(performance, "now").mockImplementation(() => real() + ahead);
-	onTestFinished(() => spy.mockRestore());
-	return (ms) => {
-		ahead += ms;
-	};
-}
-
 async function expectRest({ gateway, folder, engines, witness }: Stage): Promise<void> {
 	let held: unknown;
 	await until("all is given back", () => {
@@ -173,6 +162,7 @@ test(`${REQUESTS} requests in any order with all that can happen (seed ${SEED}):
 		// Time goes on when nothing else does: for what the guard holds, and for who waits in queues that are paused.
 		for (let quiet = 0, ends = 0; !isOver; quiet++) {
 			await Promise.race([played, new Promise((resolve) => setTimeout(resolve, 10))]);
+			expect(impossible(gateway), `seed ${SEED}`).toEqual([]);
 			if (witness.ends.length > ends && gateway.plane.hold!.size < AT_ONCE / 2) quiet = 0;
 			ends = witness.ends.length;
 			if (quiet < QUIET_LOOKS) continue;

@@ -10,6 +10,24 @@ import { amountIn } from "../../src/core/quota/quota.ts";
 import type { LedgerRow } from "../../src/ports/ledger-store.ts";
 import { until } from "./running-gateway.ts";
 
+/** What can never be, whatever is under way: less than nothing is held, or more than there are requests. */
+export function impossible(gateway: RunningGateway): readonly string[] {
+	const { plane } = gateway;
+	const alive = plane.exchanges.size;
+	const found = Object.entries(heldInside(gateway)).flatMap(([name, value]) =>
+		value < 0 ? [`${name} is ${value}`] : [],
+	);
+	const bounded = {
+		"held by the guard": plane.hold?.size ?? 0,
+		"charged to rates or waiting for them": (plane.rates?.running ?? 0) + (plane.rates?.waiting ?? 0),
+		"in use by tokens": [...plane.tokenUse.values()].reduce((sum, count) => sum + count, 0),
+		"waiting in the core": plane.engine.core.waitingCount,
+	};
+	for (const [name, count] of Object.entries(bounded))
+		if (count > alive) found.push(`${count} are ${name}, but only ${alive} are alive`);
+	return found;
+}
+
 /** Every counter that is not zero, by name. */
 export function heldInside({ plane }: RunningGateway): Record<string, number> {
 	const { core } = plane.engine;
