@@ -14,9 +14,9 @@ import { runInNewContext } from "node:vm";
 import { expect, onTestFinished, test } from "vitest";
 import { atRest, OPEN, openTestBed, type TestBed, until } from "./running-gateway.ts";
 
-const REQUESTS = Number(process.env["TOKLIGENCE_TEST_FLAT"] ?? 2000);
+const REQUESTS = Number(process.env["TOKLIGENCE_TEST_FLAT"] ?? 1500);
 /** Fills what is bounded: the last decisions, caches, histories, the code of hot functions. */
-const WARM_UP = 2000;
+const WARM_UP = 1000;
 const AT_ONCE = 16;
 const LEAVE_EVERY = 10;
 const HEAP_SLACK = 4_000_000;

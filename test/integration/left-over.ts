@@ -51,6 +51,7 @@ export function heldInside({ plane }: RunningGateway): Record<string, number> {
 			const of = `${pool.name}[${at}]`;
 			counters[`${of} sequences`] = endpoint.sequences;
 			counters[`${of} tokens`] = endpoint.tokens;
+			counters[`${of} tokens held`] = endpoint.heldTokens;
 			counters[`${of} prefill`] = endpoint.prefillTokens;
 			counters[`${of} ahead`] = endpoint.aheadSequences + endpoint.aheadTokens;
 			counters[`${of} freeing`] = endpoint.freeingSequences + endpoint.freeingTokens;
