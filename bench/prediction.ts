@@ -7,7 +7,7 @@
  * the gateway's ledger and the mock LLM's say when each did what. Nothing of the run that is predicted goes into its prediction.
  *
  * Usage: node bench/prediction.ts [--requests 20500] [--calibration 1200] [--speed 1] [--profile h100-70b] [--scheduler hybrid] [--concurrent 200]
- *   [--rate 15.5] [--answer 250] [--capacity key=value]… [--save run.json] [--real run.json]
+ *   [--clock real] [--rate 15.5] [--answer 250] [--capacity key=value]… [--save run.json] [--real run.json]
  *   --save keeps what gateway and mock said, --real takes it from such a file instead of a run of twenty minutes.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -25,6 +25,7 @@ const { values } = parseArgs({
 		concurrent: { type: "string", default: "200" },
 		rate: { type: "string", default: "15.5" },
 		calibration: { type: "string", default: "1200" },
+		clock: { type: "string", default: "virtual" },
 		answer: { type: "string", default: "250" },
 		save: { type: "string" },
 		real: { type: "string" },
@@ -34,7 +35,9 @@ const { values } = parseArgs({
 const profile = findEngineProfile(values.profile);
 if (profile === undefined) throw new Error(`--profile ${values.profile}: no such engine profile`);
 const rate = Number(values.rate);
+if (values.clock !== "virtual" && values.clock !== "real") throw new Error("--clock: virtual or real is allowed");
 const common = {
+	clock: values.clock as "virtual" | "real",
 	profile,
 	speed: Number(values.speed),
 	ini: `[request_scheduler]\nscheduler = ${values.scheduler}\n[capacity]\nmax_concurrent = ${values.concurrent}\n${values.capacity.join("\n")}\n`,

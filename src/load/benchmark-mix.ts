@@ -1,12 +1,12 @@
 /**
- * What a benchmark sends and when: the lengths of a workload profile at Poisson arrivals, or a trace's rows in their order with the trace's
+ * What a benchmark sends and when: the lengths of a balancedWorkload profile at Poisson arrivals, or a trace's rows in their order with the trace's
  * own gaps, stretched to the rate wanted, so that its bursts stay bursts at every rate. A trace that ends begins again.
  *
  * Same seed, same requests. Units: tokens; gaps without a unit, 1 on average; requests per second.
  */
 import { Random } from "../simulate/random.ts";
 import type { Trace, TraceRequest } from "../simulate/traces.ts";
-import { type WorkloadProfile, type WorkloadRequest, workload } from "./workload-profiles.ts";
+import { balancedWorkload, type WorkloadProfile, type WorkloadRequest } from "./workload-profiles.ts";
 
 export interface BenchmarkMix {
 	/** As the report names it. */
@@ -27,7 +27,13 @@ export interface TraceMix extends BenchmarkMix {
 
 export function profileMix(profile: WorkloadProfile): BenchmarkMix {
 	const { name, streamingRatio, toolCallRatio } = profile;
-	return { name, streamingRatio, toolCallRatio, requests: (seed) => workload(profile, seed), gaps: poissonGaps };
+	return {
+		name,
+		streamingRatio,
+		toolCallRatio,
+		requests: (seed) => balancedWorkload(profile, seed),
+		gaps: poissonGaps,
+	};
 }
 
 export function traceMix(trace: Trace, name: string, streamingRatio: number): TraceMix | undefined {

@@ -10,7 +10,7 @@ import type { EngineProfile } from "../simulate/engine-profiles.ts";
 import { Random } from "../simulate/random.ts";
 import { KneeSearch } from "./benchmark-search.ts";
 import { BenchmarkTally } from "./benchmark-tally.ts";
-import { type WorkloadProfile, workload } from "./workload-profiles.ts";
+import { balancedWorkload, type WorkloadProfile, workload } from "./workload-profiles.ts";
 
 /** Tokens per second, prompt and answer, that the engine works through when a hundred requests always wait. */
 export function trueCapacity(profile: EngineProfile, mix: WorkloadProfile, seed: number, forMs: Millis): number {
@@ -57,7 +57,7 @@ export function virtualBenchmark(
 	{ durationMs, seed, ttftP95Ms }: { readonly durationMs: Millis; readonly seed: number; readonly ttftP95Ms: Millis },
 ): VirtualOutcome {
 	const engine = new EngineModel(profile, { emitTokens: false });
-	const requests = workload(mix, seed);
+	const requests = balancedWorkload(mix, seed);
 	const gaps = new Random(`arrivals ${seed}`);
 	const tally = new BenchmarkTally();
 	const running = new Map<

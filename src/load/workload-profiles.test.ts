@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { findWorkloadProfile, WORKLOAD_PROFILE_NAMES, WORKLOAD_PROFILES, workload } from "./workload-profiles.ts";
+import {
+	balancedWorkload,
+	findWorkloadProfile,
+	WORKLOAD_PROFILE_NAMES,
+	WORKLOAD_PROFILES,
+	workload,
+} from "./workload-profiles.ts";
 
 const COUNT = 50_000;
 
@@ -21,6 +27,38 @@ describe.each(WORKLOAD_PROFILE_NAMES)("workload %s", (name) => {
 			expect(Math.abs(mean((request) => request[key]) / range.mean - 1)).toBeLessThan(0.02);
 			expect(new Set(values).size).toBeGreaterThan((range.max - range.min) / 20);
 		}
+	});
+
+	it("balanced: keeps its means over a few hundred requests, wherever they begin", () => {
+		const balanced = balancedWorkload(profile, 3);
+		const worst = { prompt: 0, completion: 0 };
+		for (let skip = 0; skip < 20; skip++) {
+			for (let n = 0; n < 7; n++) balanced.next();
+			const window = Array.from({ length: 256 }, () => balanced.next().value);
+			const off = (sum: number, mean: number) => Math.abs(sum / window.length / mean - 1);
+			const sumOf = (pick: (request: (typeof window)[number]) => number) =>
+				window.reduce((sum, one) => sum + pick(one), 0);
+			worst.prompt = Math.max(
+				worst.prompt,
+				off(
+					sumOf((one) => one.promptTokens),
+					profile.prompt.mean,
+				),
+			);
+			worst.completion = Math.max(
+				worst.completion,
+				off(
+					sumOf((one) => one.completionTokens),
+					profile.completion.mean,
+				),
+			);
+			for (const { promptTokens, completionTokens } of window) {
+				expect(promptTokens).toBeGreaterThanOrEqual(profile.prompt.min);
+				expect(completionTokens).toBeLessThanOrEqual(profile.completion.max);
+			}
+		}
+		expect(worst.prompt).toBeLessThan(0.03);
+		expect(worst.completion).toBeLessThan(0.03);
 	});
 
 	it("keeps its shares of streaming and tools", () => {

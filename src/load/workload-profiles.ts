@@ -76,7 +76,7 @@ export function findWorkloadProfile(name: string): WorkloadProfile | undefined {
 	return Object.hasOwn(WORKLOAD_PROFILES, name) ? WORKLOAD_PROFILES[name as WorkloadProfileName] : undefined;
 }
 
-/** An endless stream of requests. */
+/** An endless stream of requests, each drawn by itself. */
 export function* workload(profile: WorkloadProfile, seed: number): Generator<WorkloadRequest, never> {
 	const random = new Random(seed);
 	while (true) {
@@ -89,7 +89,44 @@ export function* workload(profile: WorkloadProfile, seed: number): Generator<Wor
 	}
 }
 
-export function drawLength({ min, max, mean }: LengthRange, random: Random): Tokens {
+/**
+ * The same for measuring: of each `STRATA` requests in a row, one has a length in each `1/STRATA` of the distribution, prompts and answers
+ * each in an order of their own. A window of some hundred requests so has the mix's proportion of long to short, which drawn one by one would move
+ * what it measures by several percent.
+ */
+export function* balancedWorkload(profile: WorkloadProfile, seed: number): Generator<WorkloadRequest, never> {
+	const random = new Random(seed);
+	while (true) {
+		const prompts = shuffled(random);
+		const completions = shuffled(random);
+		for (let index = 0; index < STRATA; index++) {
+			yield {
+				promptTokens: lengthAt(profile.prompt, (prompts[index]! + random.next()) / STRATA),
+				completionTokens: lengthAt(profile.completion, (completions[index]! + random.next()) / STRATA),
+				streaming: random.chance(profile.streamingRatio),
+				tools: random.chance(profile.toolCallRatio),
+			};
+		}
+	}
+}
+
+const STRATA = 32;
+
+function shuffled(random: Random): readonly number[] {
+	const order = Array.from({ length: STRATA }, (_, index) => index);
+	for (let left = STRATA - 1; left > 0; left--) {
+		const other = random.integer(0, left);
+		[order[left], order[other]] = [order[other]!, order[left]!];
+	}
+	return order;
+}
+
+export function drawLength(range: LengthRange, random: Random): Tokens {
+	return lengthAt(range, random.next());
+}
+
+/** @param part of all lengths that are shorter */
+function lengthAt({ min, max, mean }: LengthRange, part: number): Tokens {
 	const shape = (max - mean) / (mean - min);
-	return Math.round(min + (max - min) * (1 - (1 - random.next()) ** (1 / shape)));
+	return Math.round(min + (max - min) * (1 - (1 - part) ** (1 / shape)));
 }

@@ -54,9 +54,9 @@ export interface GroupReport {
 export interface SeriesReport {
 	readonly name: string;
 	readonly step_ms: Millis;
-	/** Mean wait of those dispatched in each step, mean time to the first token of those whose came, and tokens as they were worked through. */
-	readonly wait_ms: readonly number[];
-	readonly ttft_ms: readonly number[];
+	/** Mean wait of those dispatched in each step, mean time to the first token of those whose came, and tokens as they were worked through. Null: there was none. */
+	readonly wait_ms: readonly (number | null)[];
+	readonly ttft_ms: readonly (number | null)[];
 	readonly tokens_per_second: readonly number[];
 }
 
@@ -416,7 +416,7 @@ class Series {
 		const used = this.#tokens.findLastIndex((n) => n > 0) + 1;
 		const points = Array.from({ length: used }, (_, at) => at);
 		const mean = (sums: Float64Array, counts: Float64Array) =>
-			points.map((at) => Math.round(sums[at]! / Math.max(1, counts[at]!)));
+			points.map((at) => (counts[at] === 0 ? null : Math.round((10 * sums[at]!) / counts[at]!) / 10));
 		return {
 			name: this.#name,
 			step_ms: this.#stepMs,

@@ -8,7 +8,7 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -18,12 +18,13 @@ import { loadConfig } from "../../src/config/load.ts";
 import type { Millis } from "../../src/core/model/units.ts";
 import { generateLoad, type LoadRequest } from "../../src/load/load-generator.ts";
 import type { LedgerReport } from "../../src/load/mock-ledger.ts";
-import type { EngineProfile } from "../../src/simulate/engine-profiles.ts";
+import type { EngineProfile, EngineProfileName } from "../../src/simulate/engine-profiles.ts";
 import { simulateConfig } from "../../src/simulate/report.ts";
 import { readScenario, scenarioArrivals } from "../../src/simulate/scenario.ts";
 import type { NetworkDelay } from "../../src/simulate/simulation.ts";
 import type { SimulatedArrival } from "../../src/simulate/workload.ts";
 import { tokenHash } from "../../src/stores/token-secret.ts";
+import type { ChildResult, ChildTask } from "./prediction-child.ts";
 
 export interface PredictionOptions {
 	readonly profile: EngineProfile;
@@ -32,6 +33,8 @@ export interface PredictionOptions {
 	readonly ini: string;
 	/** As `readScenario` takes it. */
 	readonly scenario: unknown;
+	/** `virtual`: in one process, whose time stands still while anything is going on. `real`: three processes, in the time of this machine. */
+	readonly clock: "virtual" | "real";
 	/** What the simulator is told of the time between gateway and engine. Default: nothing. */
 	readonly network?: NetworkDelay;
 	/** What the gateway did in an earlier run of the same arrivals, instead of a run now. */
@@ -65,6 +68,7 @@ interface Seen {
 }
 
 const CLI = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+const CHILD = fileURLToPath(new URL("prediction-child.ts", import.meta.url));
 
 export function scaledProfile(profile: EngineProfile, speed: number): EngineProfile {
 	return {
@@ -145,11 +149,10 @@ function simulateArrivals(
 }
 
 async function serveArrivals(
-	{ profile, speed, ini }: PredictionOptions,
+	options: PredictionOptions,
 	arrivals: readonly SimulatedArrival[],
 ): Promise<readonly RealRequest[]> {
 	const folder = mkdtempSync(join(tmpdir(), "prediction-"));
-	const children: ChildProcess[] = [];
 	try {
 		const tokens = new Map(arrivals.map(({ metadata }) => [metadata.accountId, metadata]));
 		const rows = [...tokens.values()].map(({ accountId, tier, environment = "", workload = "" }) =>
@@ -159,8 +162,39 @@ async function serveArrivals(
 		const config = join(folder, "gateway.ini");
 		writeFileSync(
 			config,
-			`${ini}\n[classifier.token]\nfile = ${join(folder, "tokens.csv")}\n[observability]\nlog_level = silent\n`,
+			`${options.ini}\n[classifier.token]\nfile = ${join(folder, "tokens.csv")}\n[observability]\nlog_level = silent\n`,
 		);
+		const serve = options.clock === "real" ? serveInRealTime : serveInVirtualTime;
+		const { ids, produced } = await serve(options, config, folder, arrivals.map(requestOf));
+		return compareLedgers(ids, produced, await settledRows(config, folder));
+	} finally {
+		rmSync(folder, { recursive: true, force: true });
+	}
+}
+
+async function serveInVirtualTime(
+	{ profile, speed }: PredictionOptions,
+	config: string,
+	folder: string,
+	requests: readonly LoadRequest[],
+): Promise<ChildResult> {
+	const [taskFile, resultFile] = [join(folder, "task.json"), join(folder, "result.json")];
+	const task = { config, folder, profile: profile.name as EngineProfileName, speed, requests } satisfies ChildTask;
+	writeFileSync(taskFile, JSON.stringify(task));
+	const child = spawn(process.execPath, [CHILD, taskFile, resultFile], { stdio: ["ignore", "inherit", "inherit"] });
+	const [code] = await once(child, "exit");
+	if (code !== 0) throw new Error(`the run in virtual time ended with ${code}`);
+	return JSON.parse(readFileSync(resultFile, "utf8")) as ChildResult;
+}
+
+async function serveInRealTime(
+	{ profile, speed }: PredictionOptions,
+	config: string,
+	folder: string,
+	requests: readonly LoadRequest[],
+): Promise<ChildResult> {
+	const children: ChildProcess[] = [];
+	try {
 		const mock = await ready(
 			children,
 			...["mock-llm", "--port", "0", "--json", "--profile", profile.name, "--speed", String(speed)],
@@ -170,24 +204,23 @@ async function serveArrivals(
 			...["start", "--config", config, "--upstream", mock, "--data-dir", folder, "--port", "0", "--admin-port", "0"],
 			"--json",
 		);
-		const ids: (string | undefined)[] = arrivals.map(() => undefined);
+		const ids: (string | null)[] = requests.map(() => null);
 		await generateLoad({
 			baseUrl: gateway,
-			maxInFlight: arrivals.length,
-			requests: arrivals.map(requestOf),
+			maxInFlight: requests.length,
+			requests,
 			onResult: ({ tier: index, status, headers }) => {
 				if (status === 200) ids[Number(index)] = String(headers["x-request-id"]);
 			},
 		});
-		const { requests } = (await (await fetch(`${mock}/mock/ledger`)).json()) as LedgerReport;
+		const { requests: produced } = (await (await fetch(`${mock}/mock/ledger`)).json()) as LedgerReport;
 		const gatewayProcess = children[1]!;
 		const gone = once(gatewayProcess, "exit");
 		gatewayProcess.kill("SIGTERM");
 		await gone;
-		return compareLedgers(ids, requests, await settledRows(config, folder));
+		return { ids, produced };
 	} finally {
 		for (const child of children) child.kill("SIGKILL");
-		rmSync(folder, { recursive: true, force: true });
 	}
 }
 
@@ -208,14 +241,14 @@ async function settledRows(config: string, folder: string): Promise<readonly Set
 }
 
 function compareLedgers(
-	ids: readonly (string | undefined)[],
+	ids: readonly (string | null)[],
 	produced: LedgerReport["requests"],
 	settled: readonly SettledRow[],
 ): readonly RealRequest[] {
 	const producedOf = new Map(produced.map((entry) => [entry.request_id, entry]));
 	const settledOf = new Map(settled.map((row) => [row.request_id, row]));
 	return ids.map((id) => {
-		if (id === undefined) return null;
+		if (id === null) return null;
 		const { submitted_at, finished_at } = producedOf.get(id)!;
 		const { wait_ms: waitMs, duration_ms, started_at } = settledOf.get(id)!;
 		const startedAt = Date.parse(started_at);

@@ -21,6 +21,7 @@ test("a burst waits in the gateway as the simulator says, tier by tier, relative
 	const result = await comparePrediction({
 		profile: ENGINE_PROFILES["a100-8b"],
 		speed: 4,
+		clock: "real",
 		ini: "[request_scheduler]\nscheduler = wfq\n[capacity]\nmax_concurrent = 2\n",
 		scenario: {
 			duration: "0.2s",
