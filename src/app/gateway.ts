@@ -9,7 +9,6 @@ import { isDeepStrictEqual } from "node:util";
 import { compile, guardSettings } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import { pricesOf } from "../config/prices.ts";
-import { formatProblem } from "../config/problem.ts";
 import { protectionOf } from "../config/protection.ts";
 import { CapacityGuard } from "../core/capacity/capacity-guard.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
@@ -20,7 +19,6 @@ import type { RoutingRule } from "../core/model/policy.ts";
 import { Engine } from "../engine/engine.ts";
 import { RateGate } from "../engine/rate-gate.ts";
 import { RecentDecisions } from "../engine/recent-decisions.ts";
-import { TokenLookup } from "../engine/token-lookup.ts";
 import { AdminAccess } from "../http/admin/admin-access.ts";
 import type { AdminContext, ReloadResult } from "../http/admin/admin-context.ts";
 import { refuse } from "../http/admin/admin-error.ts";
@@ -35,8 +33,6 @@ import { type EmbeddedStores, openEmbedded } from "../stores/embedded/open.ts";
 import { FileJournal } from "../stores/journal/file-journal.ts";
 import { journalFiles } from "../stores/journal/journal-files.ts";
 import { LedgerWriter } from "../stores/journal/ledger-writer.ts";
-import { refreshSnapshot, TokenSnapshotFile } from "../stores/snapshot/token-snapshot-file.ts";
-import { tokenHash } from "../stores/token-secret.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { asOpenMetrics, OPENMETRICS_TYPE, PROMETHEUS_TYPE, wantsOpenMetrics } from "../telemetry/metrics-text.ts";
 import { obtainAdminToken, removeAdminUrl, writeAdminUrl } from "./admin-files.ts";
@@ -53,6 +49,7 @@ import { type ConfigSource, LiveConfig } from "./live-config.ts";
 import { openLog } from "./log.ts";
 import { mayReadMetrics } from "./metrics-access.ts";
 import { noticesOf } from "./notices.ts";
+import { watchPolicy } from "./policy-watch.ts";
 import { processMetrics } from "./process-metrics.ts";
 import { engineText } from "./promise-text.ts";
 import { quotaAlerts } from "./quota-alerts.ts";
@@ -65,12 +62,8 @@ import { shadowOf } from "./shadow.ts";
 import { sharedUpstreams } from "./shared-upstreams.ts";
 import { systemClock, systemTimers } from "./system.ts";
 import { readTls, watchTls } from "./tls.ts";
-import { readTokenFile, TokenSource } from "./token-source.ts";
+import { openTokens } from "./tokens.ts";
 import { runWindows } from "./windows.ts";
-
-/** How often changes made by another process are looked for; one indexed read. */
-const POLICY_POLL_MS = 100;
-const STORE_TIMEOUT_MS = 2000;
 
 export interface RunningGateway {
 	readonly dataUrl: string;
@@ -196,11 +189,8 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	const shadow = lifecycleParts.shadow && shadowOf(lifecycleParts.allocator, lifecycleParts.shadow, log);
 	if (shadow !== undefined) metrics.also(shadow.metrics);
 
-	const { token: tokenConfig } = config.classifier;
-	const reader = new TokenSource(stores.tokens);
-	const tokenFile = readTokenFile(tokenConfig.file);
-	if (!tokenFile.ok) throw new Error(tokenFile.problems.map(formatProblem).join("\n"));
-	reader.use(tokenFile.tokens);
+	const tokens = openTokens(config.classifier.token, dataDir, stores.tokens, log);
+	const { lookup } = tokens;
 	const alerts = quotaAlerts(config, process.env, log);
 	const settleLedger = async () => {
 		await journal.flushed();
@@ -232,29 +222,6 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		metrics.also(() => alerts.metrics(quotas, rates));
 	}
 
-	const snapshot = tokenConfig.enableSnapshotCache
-		? new TokenSnapshotFile(join(dataDir, "tokens.snapshot"), systemClock.epochNow)
-		: undefined;
-	const lookup = new TokenLookup(
-		{
-			cacheTtlMs: tokenConfig.cacheTtlMs,
-			cacheSize: tokenConfig.localLruSize,
-			negativeTtlMs: 5000,
-			negativeSize: tokenConfig.localLruSize,
-			failMode: tokenConfig.failMode,
-			failOpenLimit: tokenConfig.failOpenQuotaLimit,
-			storeTimeoutMs: STORE_TIMEOUT_MS,
-			storeRetryMs: 1000,
-		},
-		{
-			reader,
-			...(snapshot === undefined ? {} : { snapshot }),
-			hash: tokenHash,
-			clock: systemClock,
-			timers: systemTimers,
-			onStoreFailure: (error) => log.error({ error: String(error) }, "token store does not answer"),
-		},
-	);
 	const headerAudit = new HeaderAudit({
 		record: (event) => stores.audit.record(event),
 		timers: systemTimers,
@@ -294,49 +261,14 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		await reloadQuotas();
 		await windows?.keeper.reload();
 	};
-	let policyVersion = await stores.policy.version();
-	const lookAtPolicy = async () => {
-		const version = await stores.policy.version();
-		if (version === policyVersion) return;
-		lookup.forgetAll();
-		await reloadRules();
-		// Not before: what could not be read is read at the next look.
-		policyVersion = version;
-	};
-	let isLooking = false;
-	let policyFails = false;
-	const rulesTimer = setInterval(() => {
-		if (isLooking) return;
-		isLooking = true;
-		lookAtPolicy()
-			.then(
-				() => {
-					if (policyFails) log.info("policy store answers again");
-					policyFails = false;
-				},
-				(error: unknown) => {
-					// once, and not ten times a second until somebody mends it
-					if (!policyFails) log.error({ error: String(error) }, "policy store does not answer, the last policy holds");
-					policyFails = true;
-				},
-			)
-			.finally(() => {
-				isLooking = false;
-			});
-	}, POLICY_POLL_MS);
-	rulesTimer.unref();
-	let snapshotErrors = 0;
-	const takeSnapshot = async () => {
-		if (snapshot === undefined) return;
-		await refreshSnapshot(reader, snapshot).catch((error: unknown) => {
-			snapshotErrors++;
-			log.error({ error: String(error) }, "token snapshot failed");
-		});
-	};
-	// at once, so that a store that fails within the hour leaves nobody unknown
-	void takeSnapshot();
-	const snapshotTimer = setInterval(() => void takeSnapshot(), tokenConfig.snapshotRefreshIntervalMs);
-	snapshotTimer.unref();
+	const stopWatching = await watchPolicy({
+		version: () => stores.policy.version(),
+		changed: async () => {
+			lookup.forgetAll();
+			await reloadRules();
+		},
+		log,
+	});
 
 	let pools = lifecycleParts.pools;
 	const keeper = new CapacityKeeper(pools, {
@@ -354,10 +286,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	metrics.also(() => guardMetrics(guard.status(systemClock.now()), plane.hold?.size ?? 0));
 	const ofProcess = processMetrics({
 		tokens: lookup.counters,
-		snapshot:
-			snapshot === undefined
-				? undefined
-				: { size: () => snapshot.size(), takenAt: () => snapshot.takenAt(), refreshErrors: () => snapshotErrors },
+		snapshot: tokens.snapshot,
 		epochNow: systemClock.epochNow,
 		journal: () => journal.status(),
 		upstreams: () =>
@@ -379,11 +308,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 			? undefined
 			: new LiveConfig(source, lifecycleParts, {
 					rereadPolicy: reloadRules,
-					useTokens: (tokens) => {
-						reader.use(tokens);
-						lookup.forgetAll();
-						void takeSnapshot();
-					},
+					useTokens: tokens.useFile,
 					applyPlain: (next) => {
 						const before = protectionOf(holding);
 						holding = next;
@@ -505,9 +430,9 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	const shutDown = async () => {
 		plane.draining = true;
 		keeper.close();
-		clearInterval(rulesTimer);
+		stopWatching();
 		windows?.keeper.close();
-		clearInterval(snapshotTimer);
+		tokens.close();
 		for (const stop of watchers) stop();
 		await drain(dataServer, plane, holding.gateway.drainTimeoutMs);
 		await journal.flushed();
