@@ -51,7 +51,7 @@ function wordsOf(line: string): readonly string[] {
 function commandsIn(where: string, line: string): readonly Line[] {
 	return line.split(/ \| | && /).flatMap((part) => {
 		const words = wordsOf(
-			part.replace(/^\s*(?:node bin\/tokligence\.js|npm run demo --)(?=\s|$)/, (start) =>
+			part.replace(/^\s*(?:node bin\/tokligence\.js|npm run(?: --silent)? demo --)(?=\s|$)/, (start) =>
 				start.includes("demo") ? "tokligence demo" : "tokligence",
 			),
 		);
