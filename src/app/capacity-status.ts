@@ -27,6 +27,7 @@ export function capacityAdminOf(parts: CapacityParts): CapacityAdmin {
 		guard: () => guard.status(clock.now()),
 		guardSettings: () => guard.settings,
 		guardOpensInMs: () => guard.opensInMs(clock.now()),
+		tierTps: (tier) => guard.tierTps(tier, clock.now()),
 		guardHeld: parts.held,
 		guardRejected: parts.rejected,
 		activeWindows: parts.activeWindows,

@@ -10,6 +10,7 @@ import { compile, guardSettings } from "../config/compile.ts";
 import type { GatewayConfig } from "../config/gateway-config.ts";
 import { pricesOf } from "../config/prices.ts";
 import { protectionOf } from "../config/protection.ts";
+import type { ActiveWindows } from "../core/allocate/time-window.ts";
 import { CapacityGuard } from "../core/capacity/capacity-guard.ts";
 import { defaultRules } from "../core/classify/default-rules.ts";
 import { Estimator } from "../core/classify/estimator.ts";
@@ -174,14 +175,15 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 	);
 
 	/** As configured, or as a time window has it. */
-	const configureGuard = (internalLimit?: number) => {
+	const configureGuard = (active?: Pick<ActiveWindows, "internalLimit" | "tierShares">) => {
 		const settings = guardSettings(holding);
-		const limit = internalLimit ?? settings.internalLimit;
+		const limit = active?.internalLimit ?? settings.internalLimit;
 		const { resume, externalTiers, action } = settings;
-		guard.configure({ internalLimit: limit, resume: Math.min(resume, limit), externalTiers, action });
+		const tierShares = active?.tierShares ?? new Map<string, number>();
+		guard.configure({ internalLimit: limit, resume: Math.min(resume, limit), externalTiers, action, tierShares });
 	};
 	const windows = config.timeWindows.enabled
-		? runWindows({ store: stores.windows, lifecycle, engine, limitInternal: configureGuard, log })
+		? runWindows({ store: stores.windows, lifecycle, engine, configureGuard, log })
 		: undefined;
 	await windows?.keeper.reload();
 	if (windows !== undefined) metrics.also(windows.metrics);
@@ -320,7 +322,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 						const protection = protectionOf(next);
 						// Another change of the file leaves what the limits have counted.
 						if (!isDeepStrictEqual(protection, before)) lifecycle.reconfigure({ protection }, systemClock.now());
-						configureGuard(windows?.keeper.active.internalLimit);
+						configureGuard(windows?.keeper.active);
 					},
 					applyQueues: (compiled) => {
 						buckets = compiled.buckets;

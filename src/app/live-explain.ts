@@ -17,7 +17,15 @@ import type { RateGate } from "../engine/rate-gate.ts";
 import type { WindowKeeper } from "../engine/window-keeper.ts";
 import type { ExplainQuestion, Explanation } from "../http/admin/scheduler-admin.ts";
 import type { DataPlane } from "../http/data-plane.ts";
-import { budgetText, guardText, preemptionText, rateText, reservationText, windowText } from "./promise-text.ts";
+import {
+	budgetText,
+	guardText,
+	preemptionText,
+	rateText,
+	reservationText,
+	shareText,
+	windowText,
+} from "./promise-text.ts";
 
 export interface ExplainParts {
 	readonly lifecycle: Lifecycle;
@@ -101,12 +109,14 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 	if (tokenTps !== undefined && parts.rates !== undefined) say("rate", `this token: at most ${tokenTps} tokens/s`);
 	const gateMs = parts.rates?.waitMs(metadata) ?? 0;
 	if (gateMs > 0) say("rate", `a rate quota is used up for ${duration(gateMs)}: it waits before its queue`);
+	const keptOutBy = parts.guard.keepsOut(metadata.tier, now);
 	const isOpen = parts.guard.isOpen(now);
 	sayIfAny("guard", guardText(parts.guard.settings, arrival.isExternal, isOpen, submit.queue));
+	sayIfAny("guard", shareText(parts.guard.settings, metadata.tier, parts.guard.tierTps(metadata.tier, now)));
 	for (const at of submit.pools) say("capacity", capacityText(core, at));
 	for (const at of submit.pools) sayIfAny("engine", parts.engineText(at));
 	if (arrival.isKeptOut) {
-		say("outcome", `the capacity guard holds it for ${duration(parts.guard.opensInMs(now))} at least`);
+		say("outcome", `the capacity guard holds it for ${duration(parts.guard.opensInMs(now, keptOutBy))} at least`);
 		return { outcome: "capacity_guard", queue: label, pool: pool.name, steps };
 	}
 	say("outcome", outcomeText(outlook));

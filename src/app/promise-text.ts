@@ -57,6 +57,13 @@ export function guardText(
 		: `closed: internal work used ${limit}; open again below ${percent(guard.resume)} over a minute`;
 }
 
+/** Undefined where no time window gives the tier a share. */
+export function shareText(guard: GuardSettings, tier: string, currentTps: number): string | undefined {
+	const share = guard.tierShares?.get(tier);
+	if (!guard.enabled || share === undefined) return undefined;
+	return `tier ${tier} may use ${percent(share)} of ${number(guard.maxTps)} tokens/s; ${Math.round(currentTps)} lately`;
+}
+
 /** What a queue is assured of and bounded by; undefined where that is nothing. */
 export function reservationText(
 	reservedTps: number | undefined,

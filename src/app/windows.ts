@@ -11,8 +11,8 @@ export interface WindowSurroundings {
 	readonly store: WindowStore;
 	readonly lifecycle: Lifecycle;
 	readonly engine: Engine;
-	/** The capacity guard's limit, when a window moves it. */
-	readonly limitInternal: (fraction: number | undefined) => void;
+	/** The capacity guard's limits, as windows move them. */
+	readonly configureGuard: (active: ActiveWindows) => void;
 	readonly log: {
 		info(fields: object, message: string): void;
 		error(fields: object, message: string): void;
@@ -25,7 +25,7 @@ export interface RunningWindows {
 	metrics(): Iterable<string>;
 }
 
-export function runWindows({ store, lifecycle, engine, limitInternal, log }: WindowSurroundings): RunningWindows {
+export function runWindows({ store, lifecycle, engine, configureGuard, log }: WindowSurroundings): RunningWindows {
 	let factor = 1;
 	const keeper: WindowKeeper = new WindowKeeper({
 		store,
@@ -34,7 +34,7 @@ export function runWindows({ store, lifecycle, engine, limitInternal, log }: Win
 		timers: systemTimers,
 		onChange: (active: ActiveWindows, began, ended) => {
 			lifecycle.useWindows(active);
-			limitInternal(active.internalLimit);
+			configureGuard(active);
 			if (active.capacityMultiplier !== factor) {
 				factor = active.capacityMultiplier;
 				engine.change((core, now) => core.scaleCapacity(factor, now));

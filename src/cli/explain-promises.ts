@@ -11,6 +11,7 @@ import {
 	preemptionText,
 	rateText,
 	reservationText,
+	shareText,
 	windowText,
 } from "../app/promise-text.ts";
 import type { CompiledConfig } from "../config/compile.ts";
@@ -71,8 +72,15 @@ export function promisesOf(
 	say("reserved", reservationText(own.reservedTps, own.lendable !== false, own.limitTps));
 	const isSpent = quotaSteps(arrival, config, surroundings, say);
 	const internalLimit = windows.internalLimit ?? compiled.guard.internalLimit;
-	const guard = { ...compiled.guard, internalLimit, resume: Math.min(compiled.guard.resume, internalLimit) };
+	const { tierShares } = windows;
+	const guard = {
+		...compiled.guard,
+		tierShares,
+		internalLimit,
+		resume: Math.min(compiled.guard.resume, internalLimit),
+	};
 	say("guard", guardText(guard, arrival.isExternal, true, allocation.queue));
+	say("guard", shareText(guard, metadata.tier, 0));
 	const label = (queue: number) => queues[queue]?.label ?? String(queue);
 	say("preemption", preemptionText(compiled.core.preemption, arrival.submit, label));
 	for (const pool of arrival.submit.pools) say("engine", engineText(compiled.pools[pool % compiled.pools.length]!));

@@ -83,6 +83,12 @@ function windowFindings(
 		const accounts = policy.accounts.map(({ id }) => id);
 		if (targetType === "account" && accounts.length > 0 && !accounts.includes(targetValue ?? ""))
 			say("warning", ["rules", index, "target_value"], `account ${JSON.stringify(targetValue)} is not in the file`);
+		if (targetType === "tier" && adjustments.capacityMultiplier !== undefined && !config.capacityGuard.enabled)
+			say(
+				"warning",
+				["rules", index, "adjustments", "capacity_multiplier"],
+				"capacity_multiplier of a tier has no effect: [capacity_guard] enabled = false",
+			);
 		for (const [field, why] of uselessIn(adjustments, policy, config))
 			say("warning", ["rules", index, "adjustments", field], `${field} has no effect: ${why}`);
 	}

@@ -23,8 +23,8 @@ export class CapacityHold {
 	}
 
 	/** Holds a request of a queue in which at most `maxDepth` may wait. */
-	add(request: HeldRequest, queue: number, timeoutMs: Millis, maxDepth: number): void {
-		if (!this.#held.add(request, queue, timeoutMs, maxDepth, performance.now())) {
+	add(request: HeldRequest, tier: string, queue: number, timeoutMs: Millis, maxDepth: number): void {
+		if (!this.#held.add(request, tier, queue, timeoutMs, maxDepth, performance.now())) {
 			request.ended("queue_full", 0);
 			return;
 		}

@@ -294,6 +294,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 		else
 			hold.add(
 				this,
+				arrival.metadata.tier,
 				128 * this.#pool + queue,
 				timeoutMs,
 				this.#plane.engine.core.pools[this.#pool]!.queues[queue]!.maxDepth,

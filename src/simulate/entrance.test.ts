@@ -201,3 +201,19 @@ test("without policy and guard nothing is different from a run that has none of 
 	expect(promises).toEqual({ starts_at: "2026-01-05T00:00:00.000Z", windows: [], budgets: [], rates: [] });
 	expect(plain.total.held).toEqual({ rate_quota: 0, capacity_guard: 0 });
 });
+
+test("a window gives a tier a share under the guard: it gets that on average, others do not notice", () => {
+	const share = window({
+		durationMs: 40_000,
+		rules: [{ targetType: "tier", targetValue: "external", adjustments: { capacityMultiplier: 0.2 } }],
+	});
+	const { report, ended } = run([acme, { ...burst, rate: 1 }], { windows: [share] }, { ini: GUARD });
+	const within = ended.filter(
+		({ arrival, request }) => arrival.metadata.tier === "external" && (request.dispatchedMs ?? 0) >= 25_000,
+	);
+	const tps = (150 * within.filter(({ request }) => request.finishedMs! < 60_000).length) / 35;
+	expect(tps).toBeGreaterThan(150);
+	expect(tps).toBeLessThan(250);
+	expect(report.total.refused["capacity_guard"]).toBeGreaterThan(20);
+	expect(report.queues[0]!.served).toBe(report.queues[0]!.requests);
+});

@@ -184,7 +184,8 @@ export class Entrance<R extends Passing> {
 		lifecycle.useWindows(active);
 		const { internalLimitPct, resumePct } = this.#to.config.capacityGuard;
 		const internalLimit = active.internalLimit ?? internalLimitPct;
-		guard.configure({ internalLimit, resume: Math.min(resumePct, internalLimit) });
+		const { tierShares } = active;
+		guard.configure({ internalLimit, resume: Math.min(resumePct, internalLimit), tierShares });
 		core.scaleCapacity(active.capacityMultiplier, now);
 	}
 
@@ -311,12 +312,13 @@ export class Entrance<R extends Passing> {
 	}
 
 	#guarded(request: R, now: Millis): Entry {
-		const { isKeptOut, submit } = request.arrival;
+		const { isKeptOut, submit, metadata } = request.arrival;
 		if (!isKeptOut) return "goes";
 		const half = request.arrival.route?.half ?? 0;
 		const { maxDepth } = this.#to.queues[half]![submit.queue]!;
 		// Queues of two halves are counted apart.
-		if (!this.#hold.add(request, 128 * half + submit.queue, submit.timeoutMs, maxDepth, now)) return "queue_full";
+		if (!this.#hold.add(request, metadata.tier, 128 * half + submit.queue, submit.timeoutMs, maxDepth, now))
+			return "queue_full";
 		this.#lookAt = Math.min(this.#lookAt, now + HOLD_LOOK_MS);
 		this.#guardHeld++;
 		request.held.push("capacity_guard");

@@ -218,12 +218,12 @@ export function simulateConfig(input: SimulationInput): SimulationReport {
 			const queue = admitted.kind === "refused" ? admitted.queue : undefined;
 			for (const group of [total, tenantOf(metadata.accountId)]) group.refuse(reason);
 			if (queue !== undefined) queues[queue]!.refuse(reason);
-			if (guard.isExternal(metadata.tier)) entrance.asked(reason === "capacity_guard", now);
+			if (guard.settings.enabled) entrance.asked(reason === "capacity_guard", now);
 			if (admitted.kind === "admitted") lifecycle.withdrawn(admitted.arrival, now);
 			return undefined;
 		}
-		const { submit, isExternal } = admitted.arrival;
-		if (isExternal) entrance.asked(false, now);
+		const { submit } = admitted.arrival;
+		if (guard.settings.enabled) entrance.asked(false, now);
 		service.arrived(metadata.accountId, now);
 		const request: Tracked = {
 			source,

@@ -99,11 +99,11 @@ test("what is held goes on in the order of arrival when the guard opens, or ends
 		ended: (reason) => told.push(`${name} ${reason}`),
 	});
 	const leaves = request("leaves");
-	hold.add(request("first"), 3, 60_000, 3);
-	hold.add(leaves, 3, 60_000, 3);
-	hold.add(request("late"), 3, 1, 3);
-	hold.add(request("fourth"), 3, 60_000, 3);
-	hold.add(request("other queue"), 4, 60_000, 3);
+	hold.add(request("first"), "external", 3, 60_000, 3);
+	hold.add(leaves, "external", 3, 60_000, 3);
+	hold.add(request("late"), "external", 3, 1, 3);
+	hold.add(request("fourth"), "external", 3, 60_000, 3);
+	hold.add(request("other queue"), "external", 4, 60_000, 3);
 	expect(hold.remove(leaves)).toBe(true);
 	await until("the time-out", () => told.length === 2);
 	guard.configure({ enabled: false });

@@ -120,6 +120,18 @@ export class ActiveWindows {
 		return steps.reduce((product, { name, value }) => (name === "capacityMultiplier" ? product * value : product), 1);
 	}
 
+	/** The most that a tier may use under the capacity guard, as a fraction: the product of `capacity_multiplier` of its target. */
+	get tierShares(): ReadonlyMap<string, number> {
+		const shares = new Map<string, number>();
+		for (const window of this.windows)
+			for (const { targetType, targetValue, adjustments } of window.rules) {
+				const share = adjustments.capacityMultiplier;
+				if (targetType === "tier" && targetValue !== undefined && share !== undefined)
+					shares.set(targetValue, (shares.get(targetValue) ?? 1) * share);
+			}
+		return shares;
+	}
+
 	#stepsOf(isMeant: (rule: WindowRule) => boolean): readonly AdjustmentStep[] {
 		const steps: AdjustmentStep[] = [];
 		const overridden = new Set<AdjustmentName>();

@@ -93,3 +93,49 @@ test("the meter agrees with a list of everything that was used", () => {
 		}),
 	);
 });
+
+describe("a share of a tier", () => {
+	const shared = () =>
+		new CapacityGuard({
+			enabled: true,
+			maxTps: 1000,
+			internalLimit: 0.9,
+			resume: 0.85,
+			buffer: 0,
+			bufferFor: [],
+			externalTiers: ["external", "spot"],
+			action: "reject",
+			tierShares: new Map([["spot", 0.2]]),
+		});
+
+	test("keeps the tier out while its usage is at it, whoever else uses what, and lets it in again by itself", () => {
+		const guard = shared();
+		for (let now = 0; now < 10_000; now += 100) {
+			guard.used(true, 30, now, "spot");
+			guard.used(true, 50, now, "external");
+		}
+		expect([guard.keepsOut("spot", 10_000), guard.keepsOut("external", 10_000)]).toEqual(["share", undefined]);
+		expect(guard.keepsOut("spot", 16_000)).toBeUndefined();
+	});
+
+	test("a sender that asks whenever it may gets its share, over time", () => {
+		const guard = shared();
+		let served = 0;
+		for (let now = 0; now < 300_000; now += 100) {
+			if (guard.keepsOut("spot", now) !== undefined) continue;
+			guard.used(true, 60, now, "spot");
+			served += 60;
+		}
+		expect(served / 300).toBeGreaterThan(190);
+		expect(served / 300).toBeLessThan(215);
+	});
+
+	test("is lifted with the window, and does nothing while the guard is off", () => {
+		const guard = shared();
+		for (let now = 0; now < 5000; now += 100) guard.used(true, 100, now, "spot");
+		guard.configure({ enabled: false });
+		expect(guard.keepsOut("spot", 5000)).toBeUndefined();
+		guard.configure({ enabled: true, tierShares: new Map() });
+		expect(guard.keepsOut("spot", 5000)).toBeUndefined();
+	});
+});

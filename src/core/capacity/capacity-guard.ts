@@ -3,6 +3,8 @@
  *
  * Closes as soon as internal usage over 5 s reaches `internalLimit`, so that it does not sleep through a burst; opens again only when it has been
  * closed for a minute and the mean of that minute is below `resume`, so that it does not flap: a change back takes a minute or more.
+ * A tier may have a share besides (from a time window): it is kept out while its own usage over 5 s is at that share or above.
+ *
  * Usage is what engines really read and produced, in tokens per second; fractions are of `maxTps`.
  */
 import type { Millis, Tokens } from "../model/units.ts";
@@ -23,7 +25,11 @@ export interface GuardSettings {
 	readonly bufferFor: readonly number[];
 	readonly externalTiers: readonly string[];
 	readonly action: "reject" | "queue";
+	/** The most that a tier may use, as a fraction. Default none. */
+	readonly tierShares?: ReadonlyMap<string, number>;
 }
+
+export type KeptOutBy = "internal" | "share";
 
 export interface GuardStatus {
 	readonly maxTps: number;
@@ -38,10 +44,13 @@ export class CapacityGuard {
 	#settings: GuardSettings;
 	#external: ReadonlySet<string>;
 	#closedAt: Millis | undefined;
+	/** Usage of the tiers that have a share. */
+	#tierMeters: ReadonlyMap<string, UsageMeter> = new Map();
 
 	constructor(settings: GuardSettings) {
 		this.#settings = settings;
 		this.#external = new Set(settings.externalTiers);
+		this.#measureTiers();
 	}
 
 	get settings(): GuardSettings {
@@ -53,6 +62,12 @@ export class CapacityGuard {
 		this.#settings = { ...this.#settings, ...change };
 		this.#external = new Set(this.#settings.externalTiers);
 		if (!this.#settings.enabled) this.#closedAt = undefined;
+		this.#measureTiers();
+	}
+
+	#measureTiers(): void {
+		const tiers = [...(this.#settings.tierShares?.keys() ?? [])];
+		this.#tierMeters = new Map(tiers.map((tier) => [tier, this.#tierMeters.get(tier) ?? new UsageMeter()]));
 	}
 
 	isExternal(tier: string): boolean {
@@ -60,8 +75,22 @@ export class CapacityGuard {
 	}
 
 	/** Tokens that an engine read or produced. */
-	used(isExternal: boolean, tokens: Tokens, now: Millis): void {
+	used(isExternal: boolean, tokens: Tokens, now: Millis, tier?: string): void {
 		this.#meter.add(isExternal, tokens, now);
+		if (tier !== undefined && this.#tierMeters.size > 0) this.#tierMeters.get(tier)?.add(false, tokens, now);
+	}
+
+	/** Why work of a tier may not run now; undefined when it may. */
+	keepsOut(tier: string, now: Millis): KeptOutBy | undefined {
+		if (!this.#settings.enabled) return undefined;
+		if (this.#external.has(tier) && !this.isOpen(now)) return "internal";
+		const share = this.#settings.tierShares?.get(tier);
+		return share !== undefined && this.tierTps(tier, now) >= share * this.#settings.maxTps ? "share" : undefined;
+	}
+
+	/** Tokens per second of a tier that has a share, over 5 s. */
+	tierTps(tier: string, now: Millis): number {
+		return this.#tierMeters.get(tier)?.perSecond(false, CLOSE_WINDOW_MS, now) ?? 0;
 	}
 
 	/** Whether external work may run now. */
@@ -83,8 +112,9 @@ export class CapacityGuard {
 		return this.#closedAt;
 	}
 
-	/** The soonest that it could open again, from now. */
-	opensInMs(now: Millis): Millis {
+	/** The soonest that it could let a tier in again, from now: usage is forgotten after as long as it is looked at. */
+	opensInMs(now: Millis, by: KeptOutBy = "internal"): Millis {
+		if (by === "share") return CLOSE_WINDOW_MS;
 		if (this.#closedAt === undefined) return 0;
 		return Math.max(1000, OPEN_WINDOW_MS - (now - this.#closedAt));
 	}

@@ -11,6 +11,7 @@ interface Place {
 	readonly queue: number;
 	readonly since: Millis;
 	readonly timeoutMs: Millis;
+	readonly tier: string;
 }
 
 export interface Released<R> {
@@ -33,11 +34,11 @@ export class GuardHold<R> {
 	}
 
 	/** Holds a request of a queue in which at most `maxDepth` may wait; false when so many do. */
-	add(request: R, queue: number, timeoutMs: Millis, maxDepth: number, now: Millis): boolean {
+	add(request: R, tier: string, queue: number, timeoutMs: Millis, maxDepth: number, now: Millis): boolean {
 		let depth = 0;
 		for (const place of this.#held.values()) if (place.queue === queue) depth++;
 		if (depth >= maxDepth) return false;
-		this.#held.set(request, { queue, since: now, timeoutMs });
+		this.#held.set(request, { queue, since: now, timeoutMs, tier });
 		return true;
 	}
 
@@ -46,14 +47,16 @@ export class GuardHold<R> {
 		return this.#held.delete(request);
 	}
 
-	/** Those that are held no longer, since the guard is open or their time is up. */
+	/** Those that are held no longer, since the guard lets their tier in or their time is up. */
 	look(now: Millis): readonly Released<R>[] {
-		const isOpen = this.#guard.isOpen(now);
+		// One answer for a tier at an instant.
+		const mayRun = new Map<string, boolean>();
 		const released: Released<R>[] = [];
-		for (const [request, { since, timeoutMs }] of this.#held) {
+		for (const [request, { since, timeoutMs, tier }] of this.#held) {
 			const heldMs = now - since;
 			const timedOut = heldMs >= timeoutMs;
-			if (timedOut || isOpen) released.push({ request, heldMs, timedOut });
+			if (!mayRun.has(tier)) mayRun.set(tier, this.#guard.keepsOut(tier, now) === undefined);
+			if (timedOut || mayRun.get(tier) === true) released.push({ request, heldMs, timedOut });
 		}
 		for (const { request } of released) this.#held.delete(request);
 		return released;

@@ -273,16 +273,17 @@ export class Lifecycle {
 				? routed.allocation
 				: adjustAllocation(routed.allocation, adjusted, allocator, routed.metadata, rule.rule);
 		const { guard } = this.#settings;
-		const isExternal = guard?.isExternal(routed.metadata.tier) === true;
-		const isKeptOut = isExternal && guard?.isOpen(now) === false;
+		const { tier } = routed.metadata;
+		const isExternal = guard?.isExternal(tier) === true;
+		const keptOutBy = guard?.keepsOut(tier, now);
+		const isKeptOut = keptOutBy !== undefined;
 		if (isKeptOut && guard?.settings.action === "reject") {
-			const { resume, maxTps } = guard.settings;
-			const answer = refused(
-				"capacity_guard",
-				`internal work needs the capacity: tier ${quote(routed.metadata.tier)} is served again when it used less than ${100 * resume} % of ${maxTps} tokens/s for a minute`,
-				undefined,
-				guard.opensInMs(now),
-			);
+			const { resume, maxTps, tierShares } = guard.settings;
+			const why =
+				keptOutBy === "share"
+					? `tier ${quote(tier)} may use ${percent(tierShares?.get(tier) ?? 0)} % of ${maxTps} tokens/s while a time window holds, and does`
+					: `internal work needs the capacity: tier ${quote(tier)} is served again when it used less than ${percent(resume)} % of ${maxTps} tokens/s for a minute`;
+			const answer = refused("capacity_guard", why, undefined, guard.opensInMs(now, keptOutBy));
 			return { ...answer, queue: allocation.queue };
 		}
 		const path = this.#paths.pathOf(routed.metadata, model);
@@ -376,7 +377,7 @@ export class Lifecycle {
 
 	/** An engine read or produced tokens for a request. */
 	used(arrival: Arrival, tokens: Tokens, now: Millis): void {
-		this.#settings.guard?.used(arrival.isExternal, tokens, now);
+		this.#settings.guard?.used(arrival.isExternal, tokens, now, arrival.metadata.tier);
 	}
 
 	/** The end of a request that ran: what the estimator learns, and what a token limit gets back or pays more. */
@@ -460,6 +461,10 @@ function refused(code: Refusal["code"], message: string, param?: string, retryAf
 /** Whether a token may use a model by this name. */
 function mayUse(token: TokenTraits | undefined, name: string): boolean {
 	return token?.allowedModels === undefined || token.allowedModels.some((pattern) => matchesModel(pattern, name));
+}
+
+function percent(fraction: number): number {
+	return Math.round(1e6 * fraction) / 1e4;
 }
 
 /** Quoted and cut: names come from clients. */

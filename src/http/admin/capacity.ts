@@ -13,6 +13,8 @@ export interface CapacityAdmin {
 	guardSettings(): GuardSettings;
 	/** The soonest that a closed guard could open again, from now. */
 	guardOpensInMs(): Millis;
+	/** Of a tier that has a share of the guard's. */
+	tierTps(tier: string): number;
 	/** External requests that wait for the guard now, and those that it refused since the start. */
 	guardHeld(): number;
 	guardRejected(): number;
@@ -62,6 +64,9 @@ const shownCapacity = z.object({
 		buffer_for: z.array(z.number()),
 		external_tiers: z.array(z.string()),
 		opens_in_sec: z.number().nullable().describe("the soonest, while it is closed"),
+		tier_shares: z
+			.array(z.object({ tier: z.string(), share_pct: z.number(), current_tps: z.number() }))
+			.describe("of time windows that hold"),
 		held: z.number().int().describe("external requests that wait for it now"),
 		rejected_total: z.number().int(),
 	}),
@@ -98,6 +103,11 @@ function showGuard(admin: CapacityAdmin, isOpen: boolean): z.infer<typeof shownC
 		buffer_for: [...settings.bufferFor],
 		external_tiers: [...settings.externalTiers],
 		opens_in_sec: isOpen ? null : Math.ceil(admin.guardOpensInMs() / MILLIS_PER_SECOND),
+		tier_shares: [...(settings.tierShares ?? [])].map(([tier, share]) => ({
+			tier,
+			share_pct: percentOf(share),
+			current_tps: admin.tierTps(tier),
+		})),
 		held: admin.guardHeld(),
 		rejected_total: admin.guardRejected(),
 	};

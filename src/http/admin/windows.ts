@@ -31,7 +31,9 @@ const adjustments = z.strictObject({
 	bucket_shift: z.number().int().min(-99).max(99).nullish().describe("added to the bucket; above 0 is worse"),
 	weight_multiplier: multiplier.describe("of the weight inside its queue"),
 	quota_multiplier: multiplier.describe("of the limits of its budgets"),
-	capacity_multiplier: multiplier.describe("of the capacity of all pools; with target all"),
+	capacity_multiplier: multiplier.describe(
+		"of the capacity of all pools (target all), or the most that a tier may use of the capacity guard's max_tps (target tier, 0 to 1)",
+	),
 	queue_timeout_multiplier: multiplier.describe("of how long it may wait"),
 	max_queue_depth_multiplier: multiplier.describe("of how many may wait"),
 	cost_multiplier: multiplier.describe("of its price in the ledger"),
@@ -199,8 +201,13 @@ export function wrongWindow(context: AdminContext, window: Omit<TimeWindow, "id"
 		}
 		for (const field of ["capacityMultiplier", "internalLimitPct"] as const) {
 			if (own[field] === undefined || targetType === "all") continue;
+			if (field === "capacityMultiplier" && targetType === "tier") {
+				if (own[field] <= 1) continue;
+				const allowed = "capacity_multiplier of a tier is its share of the guard's max_tps: at most 1";
+				return refuse("invalid_request", allowed, `${place}.adjustments.capacity_multiplier`);
+			}
 			const wire = snakeName(field);
-			const sentence = `${wire} goes with target all (the pools), not with ${targetType}`;
+			const sentence = `${wire} goes with target all${field === "capacityMultiplier" ? " (the pools) or tier (its share under the guard)" : ""}, not with ${targetType}`;
 			return refuse("invalid_request", sentence, `${place}.adjustments.${wire}`);
 		}
 		const wrongLevel = checkLevel(context, `${place}.adjustments.priority_override`, own.priorityOverride);
