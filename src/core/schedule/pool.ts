@@ -531,6 +531,10 @@ export class Pool implements QueueView {
 		const unspent = Math.max(0, requests.completion(row) - requests.produced(row));
 		lender.tokenRate?.debit(-unspent, now);
 		own.tokenRate?.debit(unspent, now);
+		lender.bufferRate?.debit(-unspent, now);
+		own.bufferRate?.debit(unspent, now);
+		this.#reservations?.charge(requests.payer(row), -unspent, now);
+		this.#reservations?.charge(requests.queue(row), unspent, now);
 		lender.requestRate?.debit(-1, now);
 		own.requestRate?.debit(1, now);
 		this.upgrades.remove(requests.payer(row));

@@ -260,3 +260,17 @@ test("a rule's bound counts what waits under it already when rules are read agai
 	const third = core.submit(request(10, { rule: 0 }), 0);
 	expect(drain(core).at(-1)).toBe(`shed ${third} queue_full`);
 });
+
+test("what an upgrade leaves to its own queue counts in all that this one is held to", () => {
+	const core = lending({ buffer: { tokensPerSec: 1000, burstSeconds: 1, keptFor: [0] } });
+	for (let i = 0; i < 4; i++)
+		core.submit(request(100, { queue: 1, mayUpgrade: true, completionTokens: 50, observed: false }), 0);
+	drain(core);
+	expect(core.pools[0]!.upgradedIn(0)).toBe(2);
+	core.advance(59_000);
+	const buffer = core.pools[0]!.queues[1]!.bufferRate!;
+	expect(buffer.balance(59_000)).toBe(1000);
+	core.advance(60_001);
+	expect(core.pools[0]!.upgradedIn(0)).toBe(0);
+	expect(buffer.balance(60_001)).toBe(900);
+});
