@@ -8,7 +8,8 @@
  * (real sockets, `--speed` times as fast as the profile), one front at a time in a process of its own, low tiers as `4 × slots` workers that
  * send the next request when one is answered, the same requests of the same seed for every front. HAProxy and the gateway know the slots of
  * the engine (`maxconn`, `max_concurrent`), the gateway also its cache (`max_inflight_tokens`), which HAProxy cannot count: where
- * the cache is the smaller bound, a second HAProxy row has the best fixed `maxconn`. Times are in engine time (measured × speed).
+ * the cache is the smaller bound, a second HAProxy row has the best fixed `maxconn`. With preemption, `force_stream` shows the gateway what
+ * each answer has produced. Times are in engine time (measured × speed).
  *
  * Columns: P50 and P99 of production's time to first token; P99 as a multiple of the instant-admission oracle (simulated, both kinds of rows);
  * tokens/s as a part of the best row of the same kind; mean number of requests waiting inside the engine; how far the low tiers' finished
@@ -69,7 +70,7 @@ const WARM_UP_MS = RUN_MS / 6;
 const SEEDS = values.quick ? 1 : Number(values.seeds);
 /** How many times as fast as the profile: a small machine cannot pass on more tokens. */
 const SPEEDS: Partial<Record<string, number>> = { "a10g-7b": 8 };
-const DEFAULT_SPEED = 3;
+const DEFAULT_SPEED = 2;
 /** `maxconn` at which HAProxy serves the profile best where slots are not what bounds it (the best fixed limit of `docs/decisions/0014`). */
 const BEST_MAXCONN: Partial<Record<string, number>> = { "a10g-7b": 10 };
 const SEED = 7;
@@ -125,8 +126,11 @@ async function frontier(profile: EngineProfile): Promise<void> {
 		}
 		rows.push(await live("gateway, headroom 0", (url) => gateway(url, profile, 0)));
 		rows.push(await live("gateway, headroom 3 %", (url) => gateway(url, profile, 0.03)));
-		const preempting = "[preemption]\nenabled = true\nmax_preemptions_per_request = 8\n";
-		rows.push(await live("gateway, preemption", (url) => gateway(url, profile, 0.03, preempting)));
+		// Where a cache is the bound; elsewhere headroom alone leaves nothing to take back.
+		const preempting =
+			"[provider.default]\nforce_stream = true\n[preemption]\nenabled = true\nmax_preemptions_per_request = 8\n";
+		if (BEST_MAXCONN[profile.name] !== undefined)
+			rows.push(await live("gateway, preemption", (url) => gateway(url, profile, 0.03, preempting)));
 		const tiers = "gateway, headroom 3 %, two low tiers";
 		rows.push(await live(tiers, (url) => gateway(url, profile, 0.03), true));
 	}
@@ -341,7 +345,7 @@ async function gateway(upstream: string, profile: EngineProfile, headroom: numbe
 [classifier.header]\ntrusted_cidrs = 127.0.0.1/32\n[classifier.default]\nenabled = true
 [observability]\nlog_level = error
 [capacity]\nmax_concurrent = ${profile.slots}\nmax_inflight_tokens = ${profile.kvTokens}\nheadroom = ${headroom}
-[provider.default]\nforce_stream = true\n${more}`,
+${more}`,
 	);
 	const data = join(folder, `data-${Math.random().toString(36).slice(2)}`);
 	const flags = ["--config", config, "--upstream", upstream, "--data-dir", data];
