@@ -2,9 +2,12 @@
  * One measurement of the core bench in a process of its own, so that no measurement runs code that the engine compiled for the
  * schedulers of another. Usage: core-child.ts ALLOCATOR SCHEDULER BACKLOG OPERATIONS; prints `Figures` as JSON.
  */
+import { inlineMore } from "../src/cli/inlining.ts";
 import { ALLOCATORS, SCHEDULERS } from "../src/core/model/policy.ts";
 import { measure } from "./core-load.ts";
 
+// As `tokligence` does.
+inlineMore();
 const [, , allocatorName, schedulerName, backlog, operations] = process.argv;
 const allocator = ALLOCATORS.find((name) => name === allocatorName);
 const scheduler = SCHEDULERS.find((name) => name === schedulerName);

@@ -15,11 +15,14 @@ import { fileURLToPath } from "node:url";
 import Bottleneck from "bottleneck";
 import fastq from "fastq";
 import PQueue from "p-queue";
+import { inlineMore } from "../src/cli/inlining.ts";
 import { ALLOCATORS, type AllocatorKind, SCHEDULERS, type SchedulerKind } from "../src/core/model/policy.ts";
 import { flowPath } from "../src/core/schedule/flow-path.ts";
 import { submitRequest } from "../src/core/schedule/submit-request.ts";
 import { benchCore, benchFlows, CoreLoad, type Figures, FLOWS } from "./core-load.ts";
 
+// As `tokligence` does; peers run with it too.
+inlineMore();
 const quick = process.argv.includes("--quick");
 const OPERATIONS = quick ? 200_000 : 500_000;
 const ROUNDS = quick ? 3 : 5;

@@ -8,6 +8,7 @@
  * Usage: node --expose-gc bench/simulate.ts [--requests 200000] [--rounds 5] [--memory 1000000]
  */
 import { parseArgs } from "node:util";
+import { inlineMore } from "../src/cli/inlining.ts";
 import { loadConfig } from "../src/config/load.ts";
 import { ENGINE_PROFILES, type EngineProfile } from "../src/simulate/engine-profiles.ts";
 import { Random } from "../src/simulate/random.ts";
@@ -15,6 +16,8 @@ import { simulateConfig } from "../src/simulate/report.ts";
 import { readScenario, scenarioArrivals } from "../src/simulate/scenario.ts";
 import { type Job, serve } from "../test/simulation/queueing.ts";
 
+// As `tokligence` does.
+inlineMore();
 const { values } = parseArgs({
 	options: {
 		requests: { type: "string", default: "200000" },

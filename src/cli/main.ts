@@ -3,6 +3,9 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { allCommands, COMMANDS } from "./commands.ts";
 import { completeHelp } from "./help-examples.ts";
+import { inlineMore } from "./inlining.ts";
+
+inlineMore();
 
 const version = (
 	JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
