@@ -30,7 +30,6 @@ import {
 export interface ExplainParts {
 	readonly lifecycle: Lifecycle;
 	readonly core: SchedulingCore;
-	readonly flowPath: readonly string[];
 	readonly tokenInUse: number;
 	readonly quotas: QuotaService | undefined;
 	readonly rates: RateGate | undefined;
@@ -98,7 +97,8 @@ export function explainLive(question: ExplainQuestion, parts: ExplainParts, now:
 	sayIfAny("reserved", reservationText(queue.reservedTps, lendable !== false, ceiling));
 	const labelOf = (at: number) => pool.queues[at]?.settings.label ?? String(at);
 	sayIfAny("preemption", preemptionText(core.settings.preemption, submit, labelOf));
-	const flow = parts.flowPath.length === 0 ? "one for all" : `shares by ${parts.flowPath.join("/")}`;
+	const { flowSteps } = arrival;
+	const flow = flowSteps.length === 0 ? "one for all" : `shares by ${flowSteps.join("/")}`;
 	say("flow", `${flow}, weight ${submit.weight} inside its queue (scheduler ${core.settings.scheduler})`);
 	say("estimate", estimateText(arrival, core));
 	const spent = budgetSteps(arrival, parts, say);

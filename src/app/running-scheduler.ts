@@ -26,7 +26,6 @@ export interface RunningSchedulerParts {
 	readonly decisions: RecentDecisions;
 	readonly clock: Clock;
 	readonly timers: Timers;
-	readonly flowPath: readonly string[];
 	/** `off`, `static`, `engine`, …: where the limits of a pool come from. */
 	readonly modeOf: (pool: number) => string;
 	readonly guard: CapacityGuard;
@@ -173,14 +172,13 @@ export class RunningScheduler implements SchedulerAdmin {
 	}
 
 	explain(question: ExplainQuestion): Explanation {
-		const { plane, clock, flowPath, guard, engineText } = this.#parts;
+		const { plane, clock, guard, engineText } = this.#parts;
 		const { tokenId } = question.metadata;
 		const tokenInUse = tokenId === undefined ? 0 : (plane.tokenUse.get(tokenId) ?? 0);
 		const { lifecycle, quotas, rates, windows, priceOf } = plane;
 		const parts = {
 			lifecycle,
 			core: this.#core,
-			flowPath,
 			tokenInUse,
 			quotas,
 			rates,

@@ -121,7 +121,7 @@ export function explainDecision(
 			limitTps: queue.limitTps,
 			reservedTps: queue.reservedTps,
 			lendable: queue.lendable !== false,
-			flowPath: config.requestScheduler.flowPath,
+			flowPath: arrival.flowSteps,
 			cost: costOf(compiled.core.cost, promptTokens, completionTokens, cachedTokens),
 			pools: (pool.allocator === core.pools[arrival.submit.pools[0]!]!.allocator
 				? arrival.submit.pools
@@ -162,6 +162,7 @@ function lifecycleOf(
 		})),
 		aliases: config.models,
 		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
+		subqueues: config.allocator.priority.enableSubqueues,
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
 		burstSeconds: config.capacity.burstSeconds,
 		protection,

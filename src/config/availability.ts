@@ -16,7 +16,7 @@ const KEYS_NOT_AVAILABLE: readonly string[] = [
 ];
 
 /** Keys of several sections, by their spelling. */
-const SPELLINGS_NOT_AVAILABLE: readonly string[] = ["affinity", "enable_subqueues", "otlp_endpoint"];
+const SPELLINGS_NOT_AVAILABLE: readonly string[] = ["affinity", "otlp_endpoint"];
 
 /** Single values, by the spelling of their key. */
 const VALUES_NOT_AVAILABLE: readonly { readonly key: string; readonly value: string }[] = [

@@ -118,6 +118,8 @@ function checkLevels({ allocator, requestScheduler, classifier, scheduler }: Gat
 		);
 	const subqueue = enableSubqueues.find((level) => level >= priorityLevels);
 	if (subqueue !== undefined) outside("allocator.priority", "enable_subqueues", subqueue);
+	else if (enableSubqueues.length > 0 && requestScheduler.allocator === "bucket")
+		checks.add("note", "allocator.priority", "enable_subqueues", "has no effect with allocator = bucket");
 	for (const level of levels.keys())
 		if (level >= priorityLevels) {
 			const section = `allocator.priority.level.${level}`;

@@ -126,6 +126,7 @@ export function simulateConfig(input: SimulationInput): SimulationReport {
 		pools: compiled.pools.map((pool) => ({ ...pool, forceStream: pool.provider.forceStream })),
 		aliases: config.models,
 		flowPath: config.requestScheduler.flowPath as readonly FlowStep[],
+		subqueues: config.allocator.priority.enableSubqueues,
 		estimator: new Estimator({ initialCompletion: config.cost.initialCompletion }),
 		burstSeconds: config.capacity.burstSeconds,
 		protection: compiled.protection,

@@ -5,19 +5,25 @@ import { type FlowPath, flowPath } from "../schedule/flow-path.ts";
 export const FLOW_STEPS = ["organisation", "account", "team", "environment", "token", "model"] as const;
 export type FlowStep = (typeof FLOW_STEPS)[number];
 
+/** The same steps below the environment: each environment is a sub-queue of its own, which those of the others share evenly with. */
+export function belowEnvironment(steps: readonly FlowStep[]): readonly FlowStep[] {
+	return ["environment", ...steps.filter((step) => step !== "environment")];
+}
+
 /** Makes paths and keeps the recent ones, so that a busy identity costs a look-up; bounded. */
 export class FlowPaths {
-	readonly #steps: readonly FlowStep[];
+	/** Outermost first. */
+	readonly steps: readonly FlowStep[];
 	readonly #known = new Map<string, FlowPath>();
 	static readonly #KEEP = 10_000;
 
 	/** @param steps outermost first; none is one flow for all */
 	constructor(steps: readonly FlowStep[]) {
-		this.#steps = steps;
+		this.steps = steps;
 	}
 
 	pathOf(metadata: RoutingMetadata, model: string): FlowPath {
-		const steps = this.#steps;
+		const { steps } = this;
 		let id = steps.length === 0 ? "" : keyOf(steps[0]!, metadata, model);
 		for (let index = 1; index < steps.length; index++) id += `\0${keyOf(steps[index]!, metadata, model)}`;
 		let path = this.#known.get(id);

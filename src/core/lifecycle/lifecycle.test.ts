@@ -4,6 +4,7 @@ import { Estimator } from "../classify/estimator.ts";
 import type { RoutingRule } from "../model/policy.ts";
 import type { RequestFacts } from "../model/request-facts.ts";
 import type { RoutingMetadata } from "../model/routing.ts";
+import { keysOf } from "../schedule/flow-path.ts";
 import { Lifecycle } from "./lifecycle.ts";
 
 const ALLOCATOR = createPriorityAllocator({ levels: 5, defaultPriority: 4 });
@@ -163,4 +164,32 @@ test("new rules say where those before stand now, and so does a rule that was fo
 	expect(life.replaceRules([a], 0)).toEqual([-1, 0]);
 	expect(life.replaceRules([b], 0)[0]).toBe(-1);
 	expect(life.indexOf(found!)).toBe(-1);
+});
+
+test("in a level with sub-queues the environment is the first step of the path", () => {
+	const pathOf = (subqueues: readonly number[], environment: string) => {
+		const life = new Lifecycle({
+			rules: [RULE],
+			allocator: ALLOCATOR,
+			levelNames: ALLOCATOR.queues.map(({ name }) => name),
+			pools: [{ name: "default", models: ["*"], maxContextLength: 1000, forceStream: false }],
+			aliases: new Map(),
+			flowPath: ["organisation", "account"],
+			subqueues,
+			estimator: new Estimator({ initialCompletion: 100 }),
+			burstSeconds: 2,
+		});
+		const answer = life.admit({ ...WHO, environment }, FACTS, context(), 0);
+		if (answer.kind === "refused") throw new Error(answer.refusal.message);
+		const { submit, flowSteps } = answer.arrival;
+		return { queue: submit.queue, keys: keysOf(submit.flow), flowSteps };
+	};
+	const { queue, keys, flowSteps } = pathOf([], "dev");
+	expect(flowSteps).toEqual(["organisation", "account"]);
+	expect(pathOf([queue], "dev")).toEqual({
+		queue,
+		keys: ["dev", ...keys],
+		flowSteps: ["environment", "organisation", "account"],
+	});
+	expect(pathOf([queue + 1], "dev").keys).toEqual(keys);
 });

@@ -22,7 +22,7 @@ import type { Millis, Tokens } from "../model/units.ts";
 import type { Usage } from "../model/usage.ts";
 import type { OtherPlace } from "../schedule/halves.ts";
 import type { SubmitRequest } from "../schedule/submit-request.ts";
-import { FlowPaths, type FlowStep } from "./flow-steps.ts";
+import { belowEnvironment, FlowPaths, type FlowStep } from "./flow-steps.ts";
 
 /** A pool as the life cycle needs it. */
 export interface ServingPool {
@@ -42,6 +42,8 @@ export interface LifecycleSettings {
 	readonly pools: readonly ServingPool[];
 	readonly aliases: ReadonlyMap<string, string>;
 	readonly flowPath: readonly FlowStep[];
+	/** Levels whose environments are sub-queues: the first step of the path there. Default none. */
+	readonly subqueues?: readonly number[];
 	readonly estimator: Estimator;
 	readonly burstSeconds: number;
 	/** Longest wait in a queue of a pool, where somebody may change it while the process runs; else what the allocator says. */
@@ -76,6 +78,8 @@ export interface Arrival {
 	/** Which allocator took it, where two share the traffic. */
 	readonly route?: Route;
 	readonly flowKey: string;
+	/** Steps at which it shares its queue. */
+	readonly flowSteps: readonly FlowStep[];
 	/** What time windows change for it. */
 	readonly adjusted: Adjusted;
 	readonly submit: SubmitRequest;
@@ -117,6 +121,7 @@ export class Lifecycle {
 	#protection: Protection | undefined;
 	#matcher: RuleMatcher;
 	readonly #paths: FlowPaths;
+	readonly #pathsBelowEnvironment: FlowPaths;
 	#windows: ActiveWindows | undefined;
 	readonly #criticalUses = new SlidingCounter(CRITICAL_LIMIT, CRITICAL_WINDOW_MS);
 	/** Per rule index: limits on requests and tokens per second. */
@@ -129,6 +134,7 @@ export class Lifecycle {
 		this.#settings = settings;
 		this.#matcher = new RuleMatcher(settings.rules);
 		this.#paths = new FlowPaths(settings.flowPath);
+		this.#pathsBelowEnvironment = new FlowPaths(belowEnvironment(settings.flowPath));
 		this.#makeLimits(0);
 		this.#protect(0);
 	}
@@ -286,7 +292,8 @@ export class Lifecycle {
 			const answer = refused("capacity_guard", why, undefined, guard.opensInMs(now, keptOutBy));
 			return { ...answer, queue: allocation.queue };
 		}
-		const path = this.#paths.pathOf(routed.metadata, model);
+		const paths = this.#pathsIn(allocator, allocation.queue);
+		const path = paths.pathOf(routed.metadata, model);
 		const flowKey = path.ids[path.ids.length - 1]!;
 		const pool = this.#settings.pools[pools[0]!]!;
 		const promptTokens = estimator.promptTokens(facts, model);
@@ -345,6 +352,7 @@ export class Lifecycle {
 				allocation,
 				...(route === undefined ? {} : { route }),
 				flowKey,
+				flowSteps: paths.steps,
 				adjusted,
 				submit,
 				taken,
@@ -353,6 +361,11 @@ export class Lifecycle {
 				isKeptOut,
 			},
 		};
+	}
+
+	#pathsIn({ kind }: Allocator, queue: number): FlowPaths {
+		const isDivided = kind === "priority" && this.#settings.subqueues?.includes(queue) === true;
+		return isDivided ? this.#pathsBelowEnvironment : this.#paths;
 	}
 
 	#poolsIn(half: 0 | 1, pools: readonly number[]): readonly number[] {
