@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { styleText } from "node:util";
@@ -15,6 +16,9 @@ import { type DemoReport, DemoTally } from "../load/demo-report.ts";
 import { DEMO_TIERS, demoPhase, demoTraffic } from "../load/demo-traffic.ts";
 import { generateLoad, type LoadResult } from "../load/load-generator.ts";
 
+/** A clock this late says more about the machine than about scheduling. */
+const LATE_MS = 250;
+const NANOS_PER_MILLI = 1e6;
 const SPEED = "2";
 const PROFILE = "a100-8b";
 const CONFIG = `# Written by tokligence demo.
@@ -51,7 +55,16 @@ export function demoCommand(): Command {
 		.option("--json", "print only the result, as JSON")
 		.addHelpText("after", "\nExamples:\n  tokligence demo\n  tokligence demo --duration 20s --json")
 		.action(async (flags: DemoFlags) => {
+			const clock = monitorEventLoopDelay();
+			clock.enable();
 			const result = await runDemo(flags);
+			clock.disable();
+			const lateMs = Math.round(clock.percentile(99) / NANOS_PER_MILLI);
+			if (lateMs > LATE_MS) {
+				console.error(
+					`warning: this machine is too busy for the demo (its clients' own clock was up to ${lateMs} ms late): run it again when it is idle`,
+				);
+			}
 			if (flags.json === true) console.log(JSON.stringify(result));
 			else console.log(comparison(result.scheduled, result.unscheduled));
 		});
