@@ -262,6 +262,19 @@ test("a top-up lifts the limit of the running period, and lasts over a restart",
 	expect(second.reserve("d", ACME, tokens(1001), 1)).toBeDefined();
 });
 
+test("a top-up while the ledger is down counts once when it answers", async () => {
+	await stores.quotas.create(DAILY, "admin");
+	ledgerAnswers = false;
+	const quotas = await service();
+	await quotas.warmUp();
+	const quota = (await stores.quotas.get("daily"))!;
+	expect(await quotas.adjust(quota, 50, "launch", "ann")).toMatchObject({ state: { adjusted: 50 } });
+	ledgerAnswers = true;
+	now += 6000;
+	expect(await quotas.status(quota)).toMatchObject({ state: { adjusted: 50 } });
+	expect(await quotas.adjust(quota, 20, "more", "ann")).toMatchObject({ state: { adjusted: 70 } });
+});
+
 test("a ledger that is down holds nobody up; what it knows is added when it answers", async () => {
 	await record(900, now - HOUR);
 	await stores.quotas.create(DAILY, "admin");

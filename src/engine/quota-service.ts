@@ -95,6 +95,8 @@ interface Slot {
 	/** Everything that settled at or after this is counted here as it happens; what came before is the ledger's part. */
 	readonly countedFrom: EpochMillis;
 	alertedPct: number;
+	/** What was added by hand, as far as the counter has it; undefined before anybody said. */
+	adjusted: number | undefined;
 	/** Of the newest commits: their instant and their sum, so that a checkpoint can leave them out. */
 	lastAt: EpochMillis;
 	lastAmount: number;
@@ -272,7 +274,11 @@ export class QuotaService {
 		);
 		if (!written.ok) throw new InvariantError(written.message);
 		const key = `${quota.id}@${period.start}/${period.end}`;
-		const state = await this.#to.counters.add(key, { adjusted: delta }, period.end);
+		const slot = this.#slots.get(key);
+		// The ledger's part may not be in yet: it then brings no adjustment with it, for this sum has all.
+		const missing = written.value - (slot?.adjusted ?? 0);
+		if (slot !== undefined) slot.adjusted = written.value;
+		const state = await this.#to.counters.add(key, { adjusted: slot === undefined ? delta : missing }, period.end);
 		return { ...view, state };
 	}
 
@@ -348,6 +354,7 @@ export class QuotaService {
 			retryAt: undefined,
 			countedFrom: at,
 			alertedPct: 0,
+			adjusted: undefined,
 			lastAt: 0,
 			lastAmount: 0,
 		};
@@ -415,9 +422,11 @@ export class QuotaService {
 					});
 		if (this.#slots.get(slot.key) !== slot) return;
 		slot.alertedPct = Math.max(slot.alertedPct, kept?.alertedPct ?? 0);
+		const adjusted = slot.adjusted === undefined ? (kept?.adjustedValue ?? 0) : 0;
+		slot.adjusted ??= adjusted;
 		const state = await counters.add(
 			slot.key,
-			{ used: used + (checkpoint?.usedValue ?? 0), adjusted: kept?.adjustedValue ?? 0 },
+			{ used: used + (checkpoint?.usedValue ?? 0), adjusted },
 			slot.period.end,
 		);
 		this.#alert(budget, slot, state);
