@@ -48,6 +48,7 @@ export interface Explanation {
 				readonly allocator: AllocatorKind;
 				/** Its part of capacity and accounts, where there are two; the account's place among them as parts of 1. */
 				readonly route?: { readonly share: number; readonly point: number; readonly from: number; readonly to: number };
+				readonly queueIndex: number;
 				readonly queueLabel: string;
 				readonly queueName: string;
 				readonly queueWeight: number;
@@ -97,7 +98,8 @@ export function explainDecision(
 	core.submit(arrival.submit, 0);
 	const decision = core.next();
 	const pool = core.pools[decision?.pool ?? arrival.submit.pools[0]!]!;
-	const queue = pool.queues[decision?.queue ?? arrival.submit.queue]!.settings;
+	const queueIndex = decision?.queue ?? arrival.submit.queue;
+	const queue = pool.queues[queueIndex]!.settings;
 	const { promptTokens, completionTokens, cachedTokens } = arrival.submit;
 	const promises = promisesOf(arrival, config, compiled, windows, surroundings);
 	const dispatched = decision?.kind === "dispatch" ? "dispatch" : (decision?.reason ?? "none");
@@ -113,6 +115,7 @@ export function explainDecision(
 			arrival,
 			allocator: pool.allocator,
 			...routeOf(arrival, core),
+			queueIndex,
 			queueLabel: queue.label,
 			queueName: queue.name,
 			queueWeight: queue.weight,

@@ -171,7 +171,7 @@ export function explanationAsJson({ described, rules, promises, outcome }: Expla
 						},
 					}),
 			queue: outcome.queueLabel,
-			index: allocation.queue,
+			index: outcome.queueIndex,
 			via: allocation.via,
 			mode: allocation.mode,
 		},

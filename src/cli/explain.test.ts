@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { afterAll, describe, expect, it } from "vitest";
+import { accountPoint } from "../core/allocate/weighted-router.ts";
 import type { CommandIo } from "./config-options.ts";
 import { explainCommand } from "./explain.ts";
 
@@ -55,6 +56,35 @@ describe("explain", () => {
 		const byBucket = await explained(...args, "--config", SEED);
 		expect([byBucket.rule.rule_name, byBucket.allocation.queue]).toEqual([rule, bucket]);
 		expect(byBucket.rules.filter((tried: { matched: boolean }) => tried.matched)).toHaveLength(1);
+	});
+
+	it("says which of two allocators an account belongs to, and what it has of the pool", async () => {
+		const file = join(folder, "router.ini");
+		writeFileSync(
+			file,
+			"[request_scheduler]\nallocator = weighted_router\nscheduler = atleast\n[capacity]\nmax_concurrent = 10\nmax_inflight_tokens = 10000\n[allocator.bucket]\nbase_capacity_rps = 100\ncapacity_basis = total\n",
+		);
+		const ask = (account: string, ...more: string[]) =>
+			explained("--config", file, "--tier", "internal", "--account", account, ...more);
+		const accounts = Array.from({ length: 40 }, (_, at) => `a${at}`);
+		const half = accounts.map((account) => (accountPoint(account) < 0.9 ? "priority" : "bucket"));
+		const inBuckets = accounts[half.indexOf("bucket")]!;
+		expect((await ask(accounts[half.indexOf("priority")]!)).allocation).toMatchObject({
+			allocator: "priority",
+			queue: "P2",
+			router: { share_pct: 90, from_pct: 0, to_pct: 90 },
+		});
+		const own = await ask(inBuckets);
+		expect(own.allocation).toMatchObject({ allocator: "bucket", queue: "B3", router: { from_pct: 90, to_pct: 100 } });
+		expect(own.capacity).toMatchObject([{ pool: "default:bucket", max_concurrent: 1, max_inflight_tokens: 1000 }]);
+		// Larger than its half: the other one takes it.
+		const large = await ask(inBuckets, "--prompt-tokens", "4000");
+		expect(large.allocation).toMatchObject({ allocator: "priority", queue: "P2", index: 2 });
+		const { out } = await explain("--config", file, "--account", inBuckets, "--prompt-tokens", "4000");
+		expect(out).toMatch(
+			/4 route {6}account a\d+ stands at 9[\d.]+ %: accounts from 90 % to 100 % are of the bucket allocator, which has 10 % of every pool; it is too large for that half, so the priority allocator takes it/,
+		);
+		expect(await ask(inBuckets, "--prompt-tokens", "20000")).toMatchObject({ could_run: false });
 	});
 
 	it("says every step to people", async () => {
