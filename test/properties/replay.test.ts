@@ -52,6 +52,7 @@ test("every method that changes a core is recorded", () => {
 		"isWaiting",
 		"estimateStart",
 		"outlook",
+		"waitingUnder",
 	];
 	const methods = Object.entries(Object.getOwnPropertyDescriptors(SchedulingCore.prototype))
 		.filter(([, { value }]) => typeof value === "function")
