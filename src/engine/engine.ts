@@ -20,7 +20,8 @@ export interface RequestListener {
 	/** It waits in this queue, at first or from now on. */
 	waits?(pool: number, queue: number): void;
 	/** Send it to this endpoint now. */
-	dispatched(pool: number, queue: number, endpoint: number, payer: number, waitMs: Millis): void;
+	/** False: it is over, nothing will be sent. */
+	dispatched(pool: number, queue: number, endpoint: number, payer: number, waitMs: Millis): boolean;
 	/** It will not run; the ticket is over. */
 	ended(reason: Reason, waitMs: Millis): void;
 	/** Abort it upstream, then call `aborted`. */
@@ -45,6 +46,8 @@ export type DecisionObserver = (
 	endpoint: number,
 	listener: RequestListener | undefined,
 ) => void;
+
+const NOTHING: FinalUsage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 };
 
 export class Engine {
 	readonly core: SchedulingCore;
@@ -131,8 +134,10 @@ export class Engine {
 				if (kind === "shed" || kind === "evict") this.#listeners.delete(ticket);
 				this.#observe(kind, queue, reason, waitMs, payer, pool, endpoint, listener);
 				if (listener === undefined) continue;
-				if (kind === "dispatch") listener.dispatched(pool, queue, endpoint, payer, waitMs);
-				else if (kind === "shed" || kind === "evict") listener.ended(reason, waitMs);
+				if (kind === "dispatch") {
+					const isSent = listener.dispatched(pool, queue, endpoint, payer, waitMs);
+					if (!isSent && this.has(ticket)) this.finish(ticket, NOTHING);
+				} else if (kind === "shed" || kind === "evict") listener.ended(reason, waitMs);
 				else if (kind === "preempt") listener.preempted();
 				else listener.waits?.(pool, queue);
 			}

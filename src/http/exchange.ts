@@ -330,8 +330,8 @@ export class Exchange implements RequestListener, AttemptOwner {
 		submit.rule = lifecycle.indexOf(arrival.rule);
 		const ticket = engine.submit(submit, this);
 		if (this.#state !== "over") this.#ticket = ticket;
-		// A bug ended it as it was dispatched from within.
-		else if (engine.has(ticket)) engine.finish(ticket, NOTHING);
+		// A bug ended it from within.
+		else if (engine.has(ticket)) engine.cancel(ticket);
 	}
 
 	#isServed(arrival: Arrival): boolean {
@@ -352,9 +352,10 @@ export class Exchange implements RequestListener, AttemptOwner {
 		this.#queueIndex = queue;
 	}
 
-	dispatched(pool: number, queue: number, endpoint: number, payer: number, waitMs: Millis): void {
+	dispatched(pool: number, queue: number, endpoint: number, payer: number, waitMs: Millis): boolean {
 		this.waits(pool, queue);
 		if (this.#state !== "over") this.#guard(() => this.#start(endpoint, payer, waitMs));
+		return this.#state !== "over";
 	}
 
 	/** Records that it goes upstream, and sends it once the record is written. */

@@ -122,11 +122,11 @@ async function expectRest({ gateway, folder, engines, witness }: Stage): Promise
 		held = heldInside(gateway);
 		return Object.keys(held as object).length === 0;
 	}).catch(() => {});
+	expect(witness.bugs, `seed ${SEED}`).toEqual([]);
 	expect(held, `seed ${SEED}`).toEqual({});
 	await until("engines work on nothing", () => engines.every(({ running }) => running === 0)).catch(() => {});
 	expect(engines.map(({ running }) => running)).toEqual(engines.map(() => 0));
 	expect(await heldOutside(gateway, folder)).toEqual({});
-	expect(witness.bugs).toEqual([]);
 	expect(witness.limitsOff()).toEqual([]);
 }
 

@@ -287,3 +287,17 @@ test("a request that no engine saw costs nothing: one that is not there, one tha
 		{ promptTokens: 0, completionTokens: 0 },
 	]);
 });
+
+test("a place that comes for a request that is over goes to the next one", async () => {
+	const bed = await open(`${OPEN}[capacity]\nmax_concurrent = 1\n`);
+	const { engine } = bed.gateway.plane;
+	engine.change((core) => core.pause(0, 4));
+	const over = ask(bed, {});
+	await until("it waits", () => engine.core.waitingCount === 1);
+	// As a bug might: it ends, and the scheduler does not hear of it.
+	only(bed).ended("queue_timeout", 0);
+	expect((await over).status).not.toBe(200);
+	engine.change((core, now) => core.resume(0, 4, now));
+	expect((await ask(bed, {})).status).toBe(200);
+	await until("all is given back", () => atRest(bed));
+});
