@@ -195,7 +195,7 @@ const CHAT_SLOTS = 64;
 export function batchBesideChat(makeCore: MakeCore, { long }: Scale): Outcome {
 	const seeds = long ? 8 : 1;
 	// One batch prompt at a time, and a second one while the learnt rate says that chat is quiet.
-	const capacity = { ...limited(MIXTURE.slots - CHAT_SLOTS, CHAT_SLOTS, "auto"), prefillWindowMs: 80 };
+	const capacity = { ...limited(MIXTURE.slots - CHAT_SLOTS, CHAT_SLOTS, "auto"), prefillWindowMs: 38 };
 	const calm = batchBeside(15, capacity, seeds, makeCore);
 	const busy = batchBeside(28, capacity, seeds, makeCore);
 	const shown = ({ ttft, time, unprotectedTtft }: Beside) =>
