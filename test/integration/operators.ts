@@ -9,6 +9,7 @@ export class Operators {
 	readonly #configurations: readonly string[];
 	readonly #made: { rules: string[]; quotas: string[]; windows: string[] } = { rules: [], quotas: [], windows: [] };
 	#count = 0;
+	#last: Promise<void> = Promise.resolve();
 	/** What was done, and how often. */
 	readonly done = new Map<string, number>();
 
@@ -21,7 +22,23 @@ export class Operators {
 	}
 
 	/** One change, whichever. */
-	async act(): Promise<void> {
+	act(): Promise<void> {
+		return this.#alone(() => this.#act());
+	}
+
+	/** Nothing is kept back any more, and all engines are well. */
+	putBack(): Promise<void> {
+		return this.#alone(() => this.#putBack());
+	}
+
+	/** One after the other: each looks at what the one before has made. */
+	#alone(action: () => Promise<void>): Promise<void> {
+		const next = this.#last.then(action);
+		this.#last = next.catch(() => {});
+		return next;
+	}
+
+	async #act(): Promise<void> {
 		const actions = [
 			["rule in front", () => this.#makeRule()],
 			["rule gone", () => this.#remove("rules", "routing-rules")],
@@ -45,8 +62,7 @@ export class Operators {
 		await action();
 	}
 
-	/** Nothing is kept back any more, and all engines are well. */
-	async putBack(): Promise<void> {
+	async #putBack(): Promise<void> {
 		await this.#resumeAll();
 		await this.#startAll();
 		await this.#reload(0);
