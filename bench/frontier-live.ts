@@ -68,14 +68,14 @@ const { values } = parseArgs({
 const RUN_MS = values.quick ? 15_000 : Number(values.seconds) * 1000;
 const WARM_UP_MS = RUN_MS / 6;
 const SEEDS = values.quick ? 1 : Number(values.seeds);
-/** How many times as fast as the profile: a small machine cannot pass on more tokens. */
-const SPEEDS: Partial<Record<string, number>> = { "a10g-7b": 8 };
+/** How many times as fast as the profile: what a machine adds counts so many times, and a small one cannot pass on more tokens. */
 const DEFAULT_SPEED = 2;
 /** `maxconn` at which HAProxy serves the profile best where slots are not what bounds it (the best fixed limit of `docs/decisions/0014`). */
 const BEST_MAXCONN: Partial<Record<string, number>> = { "a10g-7b": 10 };
 const SEED = 7;
 const WORKERS_PER_SLOT = 4;
 const QUEUE_SAMPLE_MS = 100;
+const DRAIN_MS = 10_000;
 const PATH = "/v1/chat/completions";
 const OFF = Number.POSITIVE_INFINITY;
 const folder = mkdtempSync(join(tmpdir(), "tokligence-frontier-"));
@@ -99,7 +99,7 @@ try {
 }
 
 async function frontier(profile: EngineProfile): Promise<void> {
-	const speed = Number(values.speed ?? SPEEDS[profile.name] ?? DEFAULT_SPEED);
+	const speed = Number(values.speed ?? DEFAULT_SPEED);
 	const preemption = { ...PREEMPTION, maxPerRequest: 8 };
 	const simulated = (front: string, more: Partial<Setting> = {}, kind: Row["kind"] = "simulated"): Row => {
 		const base = { label: front, profile, limit: profile.slots, headroom: 0.03, window: "auto" as const };
@@ -229,8 +229,11 @@ async function measured(
 		baseUrl: url,
 		requests: productionRequests(speed),
 		onResult: (result) => {
-			if (result.status !== 200) failed++;
-			else if (result.atMs >= WARM_UP_MS) ttft.push(result.ttftMs * speed);
+			const elapsed = performance.now() - startedAt;
+			if (result.status !== 200 && elapsed < RUN_MS) failed++;
+			// What never came has waited at least until the end.
+			const ttftMs = Number.isNaN(result.ttftMs) ? elapsed - result.atMs : result.ttftMs;
+			if (result.atMs >= WARM_UP_MS) ttft.push(ttftMs * speed);
 		},
 	});
 	await delay(RUN_MS);
@@ -238,7 +241,7 @@ async function measured(
 	const tokens = tokensOf(await metricsOf(mock.url)) - tokensOf(await before);
 	const takenBack = metric(await metricsOf(mock.url), 'vllm:request_success_total{finished_reason="abort"');
 	// What is still on its way counts with the time it has waited at the end.
-	await Promise.race([production, delay(Math.min(RUN_MS, 30_000))]);
+	await Promise.race([production, delay(Math.min(RUN_MS, DRAIN_MS))]);
 	stop.abort();
 	await low;
 	await Promise.all([child, mock.child].map(endProcess));
