@@ -214,8 +214,12 @@ async function measured(
 		return elapsed >= WARM_UP_MS && elapsed < RUN_MS;
 	};
 	const stop = new AbortController();
-	const low = lowLoad(url, profile.slots * WORKERS_PER_SLOT, twoTiers, stop.signal, (tier, cost) => {
-		if (counts()) costs[tier]! += cost;
+	/** Of finished requests: what the engine did for those taken back is no throughput. */
+	let tokens = 0;
+	const low = lowLoad(url, profile.slots * WORKERS_PER_SLOT, twoTiers, stop.signal, (tier, prompt, output) => {
+		if (!counts()) return;
+		costs[tier]! += serviceOf(prompt, output);
+		tokens += prompt + output;
 	});
 	const queue = { sum: 0, samples: 0 };
 	const sampler = setInterval(async () => {
@@ -224,12 +228,12 @@ async function measured(
 		queue.sum += metric(text, "vllm:num_requests_waiting");
 		queue.samples++;
 	}, QUEUE_SAMPLE_MS);
-	const before = delay(WARM_UP_MS).then(() => metricsOf(mock.url));
 	const production = generateLoad({
 		baseUrl: url,
 		requests: productionRequests(speed),
 		onResult: (result) => {
 			const elapsed = performance.now() - startedAt;
+			if (result.status === 200 && counts()) tokens += result.promptTokens + result.completionTokens;
 			if (result.status !== 200 && elapsed < RUN_MS) failed++;
 			// What never came has waited at least until the end.
 			const ttftMs = Number.isNaN(result.ttftMs) ? elapsed - result.atMs : result.ttftMs;
@@ -238,7 +242,6 @@ async function measured(
 	});
 	await delay(RUN_MS);
 	clearInterval(sampler);
-	const tokens = tokensOf(await metricsOf(mock.url)) - tokensOf(await before);
 	const takenBack = metric(await metricsOf(mock.url), 'vllm:request_success_total{finished_reason="abort"');
 	// What is still on its way counts with the time it has waited at the end.
 	await Promise.race([production, delay(Math.min(RUN_MS, DRAIN_MS))]);
@@ -279,7 +282,7 @@ async function lowLoad(
 	workers: number,
 	twoTiers: boolean,
 	signal: AbortSignal,
-	finished: (tier: number, cost: number) => void,
+	finished: (tier: number, prompt: number, output: number) => void,
 ): Promise<void> {
 	const pool = new Pool(url, { connections: workers, headersTimeout: 0, bodyTimeout: 0 });
 	const random = new Random(SEED + 1);
@@ -300,7 +303,7 @@ async function lowLoad(
 				const answer = await pool.request({ path: PATH, method: "POST", headers, body, signal });
 				await answer.body.dump();
 				if (answer.statusCode >= 400) await delay(100);
-				else finished(tier, serviceOf(prompt, output));
+				else finished(tier, prompt, output);
 			} catch {
 				// A front that broke off is asked again; the end of the run ends this loop.
 				if (!signal.aborted) await delay(100);
@@ -316,7 +319,12 @@ function requestOf(random: Random, shape: Shape, stream: boolean) {
 	const prompt = lengths(random, shape.prompt, shape.largestPrompt);
 	// Four characters to a token, as the mock LLM counts.
 	const messages = [{ role: "user", content: "word".repeat(prompt) }];
-	return { output, prompt, body: JSON.stringify({ model: "mock-model", stream, max_tokens: output, messages }) };
+	const body = { model: "mock-model", stream, max_tokens: output, messages };
+	return {
+		output,
+		prompt,
+		body: JSON.stringify(stream ? { ...body, stream_options: { include_usage: true } } : body),
+	};
 }
 
 function mockHeaders(tenant: string, output: number): Record<string, string> {
@@ -331,11 +339,6 @@ function metric(metrics: string, name: string): number {
 	let sum = 0;
 	for (const line of metrics.split("\n")) if (line.startsWith(name)) sum += Number(line.slice(line.lastIndexOf(" ")));
 	return sum;
-}
-
-/** Tokens that the engine has read and written so far. */
-function tokensOf(metrics: string): number {
-	return metric(metrics, "vllm:prompt_tokens_total") + metric(metrics, "vllm:generation_tokens_total");
 }
 
 // --- fronts
