@@ -253,7 +253,7 @@ export async function startGateway(config: GatewayConfig, source?: ConfigSource)
 		exchanges: new LiveExchanges(),
 		tokenUse: new Map(),
 		draining: false,
-		retryBudget: 10,
+		retryTenths: 9,
 		hold: new CapacityHold(guard),
 	};
 	recorder.watch(plane);

@@ -93,8 +93,11 @@ export interface DataPlane {
 	/** Requests that wait for the capacity guard; absent when it never makes any wait. */
 	readonly hold?: CapacityHold;
 	draining: boolean;
-	/** Retries allowed at the moment; every request adds a tenth. */
-	retryBudget: number;
+	/**
+	 * Tenths of retries allowed at the moment: every request adds one, up to a hundred, a retry takes ten. It begins with nine, so that
+	 * the first request may be sent again and attempts stay within 1.1 × requests from the start.
+	 */
+	retryTenths: number;
 }
 
 export type { LedgerRowOf };

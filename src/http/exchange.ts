@@ -151,7 +151,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 
 	start(): void {
 		this.#plane.exchanges.add(this);
-		this.#plane.retryBudget = Math.min(10, this.#plane.retryBudget + 0.1);
+		this.#plane.retryTenths = Math.min(100, this.#plane.retryTenths + 1);
 		this.#response.on("close", () => this.#clientGone());
 		this.#response.on("error", () => this.#clientGone());
 		this.#guard(() => {
@@ -502,7 +502,7 @@ export class Exchange implements RequestListener, AttemptOwner {
 		const nothingSent = !this.#response.headersSent && attempt.status === 0;
 		const { code } = error as NodeJS.ErrnoException;
 		const stale = !reached || code === "ECONNRESET" || code === "UND_ERR_SOCKET";
-		if (nothingSent && stale && this.#retry(0)) return;
+		if (nothingSent && stale && this.#retry(0, reached)) return;
 		if (attempt.status !== 0) this.#failUpstream("upstream_protocol_error", "the upstream broke off its answer");
 		else this.#failUpstream("upstream_unavailable", "the upstream cannot be reached");
 	}
@@ -625,10 +625,13 @@ export class Exchange implements RequestListener, AttemptOwner {
 		});
 	}
 
-	/** Gives the ticket back for another attempt, within the budget of a tenth of all requests. */
-	#retry(afterMs: Millis): boolean {
-		if (this.#attempts >= MAX_ATTEMPTS || this.#plane.retryBudget < 1 || this.#plane.draining) return false;
-		this.#plane.retryBudget--;
+	/** Gives the ticket back for another attempt, within the budget of a tenth of all requests; one that reached no engine is free. */
+	#retry(afterMs: Millis, costs = true): boolean {
+		if (this.#attempts >= MAX_ATTEMPTS || this.#plane.draining) return false;
+		if (costs) {
+			if (this.#plane.retryTenths < 10) return false;
+			this.#plane.retryTenths -= 10;
+		}
 		this.#forgetAttempt();
 		this.#state = "waiting";
 		const jitter = 20 + Math.random() * 80;

@@ -206,8 +206,7 @@ test("row 19: an engine that answers 429 to everything is asked again for a tent
 	});
 	const attempts = [...asked.values()];
 	expect(attempts).toHaveLength(REQUESTS);
-	// Ten retries are in hand at the start.
-	expect(attempts.flat().length).toBeLessThanOrEqual(1.1 * REQUESTS + 10);
+	expect(attempts.flat().length).toBeLessThanOrEqual(1.1 * REQUESTS);
 	const again = attempts.filter((times) => times.length > 1);
 	expect(again.length).toBeGreaterThan(0);
 	for (const times of again)
