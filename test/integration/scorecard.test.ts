@@ -169,9 +169,9 @@ test("row 16: clients that do not read cost no memory, and others are served mea
 		return still > 40;
 	});
 	expect(written).toBeLessThan(CLIENTS * CHUNKS * chunk.length);
-	const grown = memory() - before;
-	// Engine, gateway and clients are all in this process, so this is what three of them hold; a client would take 12 MB or more.
-	expect(grown).toBeLessThan(CLIENTS * 2 * 2 ** 20);
+	// Engine, gateway and clients are all in this process, so this is what three of them hold; a client would take 12 MB or more. Buffers that
+	// passed through are swept a while after a collection.
+	await until("what is held is small", () => memory() - before < CLIENTS * 2 * 2 ** 20);
 	for (let i = 0; i < 5; i++) expect((await ask(bed)).status).toBe(200);
 	let read = 0;
 	await Promise.all(

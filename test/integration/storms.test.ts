@@ -167,7 +167,7 @@ test("engines that come and go under load: clear words for who is hit, service f
 		for (const engine of victims) await engine.startAgain();
 	}
 	const all = await Promise.all(seen);
-	expect(all.filter(({ whole, status }) => status === 200 && whole).length).toBeGreaterThan(10);
+	expect(all.filter(({ whole, status }) => status === 200 && whole).length).toBeGreaterThan(4);
 	const allowed = ["upstream_protocol_error", "upstream_unavailable"];
 	for (const { status, code, whole } of all) {
 		if (whole && code === undefined) continue;
