@@ -7,10 +7,8 @@ import type { IniDocument } from "../config/ini.ts";
 import { accountPoint, sharesOf } from "../core/allocate/weighted-router.ts";
 import type { RoutingRule } from "../core/model/policy.ts";
 import { halfAt } from "../core/schedule/halves.ts";
-import type { EngineProfile } from "../simulate/engine-profiles.ts";
-import type { SimulatedArrival } from "../simulate/workload.ts";
 import { percent } from "./migration-plan.ts";
-import { fatesOf, levelsOf, p99 } from "./migration-prediction.ts";
+import { fatesOf, levelsOf, type PredictionInput, p99 } from "./migration-prediction.ts";
 
 /** Weights of levels and buckets, in order; the last is no router any more. */
 const WEIGHTS = { "90/10": [90, 10], "50/50": [50, 50], "10/90": [10, 90], done: [0, 100] } as const;
@@ -78,18 +76,12 @@ export interface StagePrediction {
 	}[];
 }
 
-export interface StagesInput {
-	readonly before: GatewayConfig;
-	/** With the buckets in it, whatever allocator it names. */
-	readonly after: GatewayConfig;
-	readonly rulesBefore?: readonly RoutingRule[];
-	readonly rulesAfter?: readonly RoutingRule[];
-	readonly profile: EngineProfile;
-	readonly arrivals: () => Iterable<SimulatedArrival>;
-}
-
-/** The waits of each level's requests as things are, and at every stage ahead. */
-export function predictStages(input: StagesInput): readonly StagePrediction[] {
+/**
+ * The waits of each level's requests as things are, and at every stage ahead.
+ *
+ * @param input `after` has the buckets in it, whatever allocator it names
+ */
+export function predictStages(input: PredictionInput): readonly StagePrediction[] {
 	const arrivals = [...input.arrivals()];
 	const { before, after, profile } = input;
 	const asLevels = withAllocator(before, "priority");
